@@ -1,0 +1,3 @@
+//! Exhaustive exploration of the pure cores that ship.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `wyrd-sim` binary.
+
+fn main() {}

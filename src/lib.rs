@@ -1,0 +1,8 @@
+//! Wyrd: a Kafka-compatible replicated log and a ZooKeeper-compatible coordinator.
+//!
+//! The same code runs as a real cluster on tokio and inside a seeded simulator. See
+//! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
+
+pub mod base;
+#[cfg(feature = "tokio")]
+pub mod runtime;

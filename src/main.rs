@@ -1,0 +1,3 @@
+//! The `wyrd` binary: a real cluster on tokio, and its tools.
+
+fn main() {}
