@@ -1,0 +1,1 @@
+//! Claims about the core, on a scripted network.
