@@ -156,7 +156,7 @@ pub fn yielding_lets_other_tasks_run<W: World>() {
 
 pub fn blocking_work_gives_its_result<W: World>() {
     on_one::<W, _>(async |node| {
-        let owned = vec![1_u64, 2, 3];
+        let owned = [1_u64, 2, 3];
         assert_eq!(node.blocking(move || owned.iter().sum::<u64>()).await, 6);
         let both = [1, 2].map(|output| node.blocking(move || output));
         let mut results = Vec::new();

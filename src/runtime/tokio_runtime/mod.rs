@@ -53,6 +53,7 @@ impl TokioRuntime {
     /// The node `name`, as logs call it, with its files below `data_directory`, which is created
     /// if it does not exist. To be called on the executor that shall run the node's tasks (see
     /// [`run`]); fails elsewhere.
+    #[allow(clippy::disallowed_methods, reason = "a node runs on the executor that it was made on")]
     pub fn new(name: impl Into<String>, data_directory: &Path) -> io::Result<Self> {
         let executor = Handle::try_current().map_err(io::Error::other)?;
         let node = Node {

@@ -1,5 +1,7 @@
 //! Named ChaCha streams, seeded from the operating system's entropy.
 
+#![allow(clippy::disallowed_methods, reason = "this is the randomness that others are given")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,7 @@
 //! Tasks on tokio's executor, and blocking work on its thread pool.
 
+#![allow(clippy::disallowed_methods, reason = "these are the tasks that others are given")]
+
 use std::any::Any;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
