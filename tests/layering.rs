@@ -110,6 +110,16 @@ fn a_module_without_a_row_is_found_at_either_end() {
 }
 
 #[test]
+fn an_exported_macro_belongs_to_the_module_that_writes_it() {
+    let rows = layers::table(TABLE).expect("a table");
+    let export = Source::new("src/wire/jute.rs", "#[macro_export]\nmacro_rules! message { () => {} }");
+    let uses = |path| Source::new(path, "crate::message!();");
+    let found = layers::violations(&rows, &[export, uses("src/wire/frame.rs"), uses("src/base/ids.rs")]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("`base` must not import from `wire`"), "{found:?}");
+}
+
+#[test]
 fn comments_and_strings_import_nothing() {
     admitted(
         "src/wire/frame.rs",

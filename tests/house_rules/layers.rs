@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Violation;
-use super::paths::{Path, paths, words};
+use super::paths::{Path, Token, paths, tokens, words};
 use super::source::Source;
 
 const TABLE_BEGIN: &str = "<!-- layering:begin -->";
@@ -106,10 +106,30 @@ pub fn rows_without_module<'a>(rows: &'a [Row], sources: &[Source]) -> Vec<&'a R
 
 /// All that is wrong with the layers of `sources`.
 pub fn violations(rows: &[Row], sources: &[Source]) -> Vec<Violation> {
-    sources.iter().flat_map(|source| violations_of(rows, source)).collect()
+    let macros: Vec<ExportedMacro> = sources.iter().flat_map(exported_macros).collect();
+    sources.iter().flat_map(|source| violations_of(rows, &macros, source)).collect()
 }
 
-fn violations_of(rows: &[Row], source: &Source) -> Vec<Violation> {
+/// A macro that `#[macro_export]` moves to the crate's root, and the module that it belongs to.
+struct ExportedMacro {
+    name: String,
+    module: Vec<String>,
+}
+
+fn exported_macros(source: &Source) -> Vec<ExportedMacro> {
+    let Some(module) = module_of(&source.path) else { return Vec::new() };
+    let (tokens, mut exported, mut found) = (tokens(&source.code), false, Vec::new());
+    for window in tokens.windows(3) {
+        exported |= window[0].1.is("macro_export");
+        if let (true, true, Token::Word(name)) = (exported, window[0].1.is("macro_rules"), &window[2].1) {
+            found.push(ExportedMacro { name: name.clone(), module: module.clone() });
+            exported = false;
+        }
+    }
+    found
+}
+
+fn violations_of(rows: &[Row], macros: &[ExportedMacro], source: &Source) -> Vec<Violation> {
     let Some(module) = module_of(&source.path).filter(|module| !module.is_empty()) else {
         return Vec::new();
     };
@@ -117,18 +137,23 @@ fn violations_of(rows: &[Row], source: &Source) -> Vec<Violation> {
         let message = format!("`{}` has no row in the table of docs/ARCHITECTURE.md", module[0]);
         return vec![Violation { path: source.path.clone(), line: 1, message }];
     };
-    let imports =
-        paths(&source.code).into_iter().filter_map(|path| Some((path.line, import(rows, row, &module, &path)?)));
+    let wrong = |path: &Path| {
+        let mut target = absolute(&module, path)?;
+        if let Some(exported) = macros.iter().find(|exported| target == [exported.name.as_str()]) {
+            target.clone_from(&exported.module);
+        }
+        Some((path.line, refusal(rows, row, &target, path)?))
+    };
+    let imports: Vec<_> = paths(&source.code).iter().filter_map(wrong).collect();
     let impurities = if row.pure { impurities(source) } else { Vec::new() };
     let place = |(line, message)| Violation { path: source.path.clone(), line, message };
-    imports.chain(impurities).map(place).collect()
+    imports.into_iter().chain(impurities).map(place).collect()
 }
 
-/// What is wrong with a path that is written in `module`, whose row is `row`.
-fn import(rows: &[Row], row: &Row, module: &[String], path: &Path) -> Option<String> {
-    let target = absolute(module, path)?;
+/// Why a module whose row is `row` must not import from `target`, if it must not.
+fn refusal(rows: &[Row], row: &Row, target: &[String], path: &Path) -> Option<String> {
     let written = name(&path.segments);
-    let Some(target) = row_of(rows, &target) else {
+    let Some(target) = row_of(rows, target) else {
         return Some(format!("`{written}` leads to the crate's root or to a module without a row"));
     };
     if target == row || row.may_import.contains(&target.module) {
