@@ -47,7 +47,9 @@ pub trait Listener: Send + Sync + 'static {
 /// - A peer that is cut off or has lost power gives *nothing*: reads stay pending, writes succeed
 ///   until the buffers are full. Bytes sent into a partition arrive after it heals, if both ends
 ///   still live and neither has given up.
-/// - Dropping both halves closes the connection. Bytes that were written are still delivered.
+/// - Dropping both halves closes the connection. Bytes that were written are still delivered, if
+///   nothing that the peer sent was left unread; else the peer gets `ConnectionReset` and may lose
+///   them (RFC 1122, 4.2.2.13).
 pub trait Stream: Send + 'static {
     /// The receiving half.
     type Reader: StreamReader;
@@ -67,6 +69,7 @@ pub trait StreamReader: AsyncRead + Send + Sync + Unpin + 'static {}
 /// are supported. `poll_flush` need not wait for the peer. `poll_shutdown`, or dropping the half,
 /// sends end-of-stream after the written bytes.
 pub trait StreamWriter: AsyncWrite + Send + Sync + Unpin + 'static {
-    /// Ends the connection at once in both directions; the peer gets `ConnectionReset`.
+    /// Ends the connection at once in both directions; the peer gets `ConnectionReset`, and so does
+    /// this side's reader.
     fn reset(self);
 }

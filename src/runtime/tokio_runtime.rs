@@ -1,1 +1,0 @@
-//! The real world: tokio's clock, tasks and sockets, and the operating system's files.
