@@ -4,5 +4,7 @@
 //! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
 
 pub mod base;
+pub mod coordinator;
 #[cfg(feature = "tokio")]
 pub mod runtime;
+pub mod wire;
