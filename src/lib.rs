@@ -5,5 +5,7 @@
 
 pub mod base;
 pub mod consensus;
+pub mod coordinator;
 #[cfg(feature = "tokio")]
 pub mod runtime;
+pub mod wire;

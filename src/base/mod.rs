@@ -13,3 +13,4 @@ pub mod limits;
 pub mod partition_state;
 pub mod plants;
 pub mod time;
+pub mod znode;
