@@ -5,4 +5,7 @@
 
 pub mod base;
 #[cfg(feature = "tokio")]
+pub mod log;
+pub mod producer_state;
+#[cfg(feature = "tokio")]
 pub mod runtime;
