@@ -7,5 +7,8 @@ pub mod base;
 pub mod consensus;
 pub mod coordinator;
 #[cfg(feature = "tokio")]
+pub mod log;
+pub mod producer_state;
+#[cfg(feature = "tokio")]
 pub mod runtime;
 pub mod wire;

@@ -1,0 +1,173 @@
+//! Walking over record batches: in memory, and in a file whose bytes are not trusted.
+
+use std::path::PathBuf;
+
+use bytes::{Buf, Bytes};
+
+use super::error::LogError;
+use super::index::BatchPlace;
+use crate::base::batch_header::{BadBatch, BatchHeader, HEADER_BYTES, verify};
+use crate::producer_state::EndMarker;
+use crate::runtime::File;
+
+/// How much is read from a file at once when all of it is wanted.
+pub(super) const SCAN_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// The batches of bytes that were verified before.
+pub(super) fn trusted(bytes: &[u8]) -> impl Iterator<Item = (usize, BatchHeader)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let header = BatchHeader::read(bytes.get(at..).filter(|rest| !rest.is_empty())?);
+        let header = header.expect("these bytes were verified when they were appended");
+        let position = at;
+        at += header.size;
+        Some((position, header))
+    })
+}
+
+/// The end marker of a control batch that ends a transaction; other control batches have none.
+pub(super) fn end_marker(header: &BatchHeader, batch: &[u8]) -> Option<EndMarker> {
+    if !header.is_control() || header.compression() != 0 {
+        return None;
+    }
+    let mut record = batch.get(HEADER_BYTES..header.size)?;
+    let _length = varint(&mut record)?;
+    let _attributes = record.try_get_i8().ok()?;
+    let _timestamp_delta = varint(&mut record)?;
+    let _offset_delta = varint(&mut record)?;
+    let mut key = field(&mut record)?;
+    let mut value = field(&mut record)?;
+    let _version = key.try_get_i16().ok()?;
+    let committed = match key.try_get_i16().ok()? {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
+    let _version = value.try_get_i16().ok()?;
+    Some(EndMarker { committed, coordinator_epoch: value.try_get_i32().ok()? })
+}
+
+/// A signed varint as records have it: zigzag, seven bits a byte, at most ten bytes.
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let byte = bytes.try_get_u8().ok()?;
+        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
+}
+
+fn field<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(bytes)?).ok()?;
+    let field = bytes.get(..length)?;
+    bytes.advance(length);
+    Some(field)
+}
+
+/// A batch in a file.
+#[derive(Clone, Debug)]
+pub(super) struct FoundBatch {
+    pub position: u64,
+    pub header: BatchHeader,
+    pub bytes: Bytes,
+}
+
+impl FoundBatch {
+    /// What an index notes of it.
+    pub fn place_in(&self, base_offset: i64) -> BatchPlace {
+        BatchPlace {
+            last_relative_offset: u32::try_from(self.header.last_offset() - base_offset).unwrap_or(u32::MAX),
+            position: u32::try_from(self.position).unwrap_or(u32::MAX),
+            size: u32::try_from(self.header.size).unwrap_or(u32::MAX),
+            max_timestamp_ms: self.header.max_timestamp,
+        }
+    }
+}
+
+/// What [`Scanner::next`] came upon.
+#[derive(Debug)]
+pub(super) enum Step {
+    Batch(FoundBatch),
+    /// From the position on, the bytes are no batch.
+    Invalid(BadBatch),
+    End,
+}
+
+/// Goes through a segment's batches, reading ahead by chunks. Trusts nothing that it reads: an
+/// announced length is held against the file's end before anything is reserved for it.
+pub(super) struct Scanner<F> {
+    file: F,
+    path: PathBuf,
+    position: u64,
+    end: u64,
+    chunk: Bytes,
+    chunk_bytes: usize,
+}
+
+impl<F: File> Scanner<F> {
+    pub fn new(file: F, path: PathBuf, position: u64, end: u64, chunk_bytes: usize) -> Self {
+        Scanner { file, path, position, end, chunk: Bytes::new(), chunk_bytes }
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next batch. Its checksum is verified if `checked`; its header always is.
+    pub async fn next(&mut self, checked: bool) -> Result<Step, LogError> {
+        let left = self.end.saturating_sub(self.position);
+        if left == 0 {
+            return Ok(Step::End);
+        }
+        self.fill(HEADER_BYTES).await?;
+        let header = match BatchHeader::read(&self.chunk) {
+            Ok(header) => header,
+            Err(bad) => return Ok(Step::Invalid(bad)),
+        };
+        if header.size as u64 > left {
+            return Ok(Step::Invalid(BadBatch::Short { have: left as usize, need: header.size }));
+        }
+        self.fill(header.size).await?;
+        if self.chunk.len() < header.size {
+            return Ok(Step::Invalid(BadBatch::Short { have: self.chunk.len(), need: header.size }));
+        }
+        if checked && let Err(bad) = verify(&self.chunk[..header.size]) {
+            return Ok(Step::Invalid(bad));
+        }
+        let found = FoundBatch { position: self.position, header, bytes: self.chunk.split_to(header.size) };
+        self.position += header.size as u64;
+        Ok(Step::Batch(found))
+    }
+
+    /// Makes the chunk begin at the position and hold `need` bytes, if the file has them.
+    async fn fill(&mut self, need: usize) -> Result<(), LogError> {
+        if self.chunk.len() >= need {
+            return Ok(());
+        }
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let len = need.max(self.chunk_bytes).min(left);
+        self.chunk = self.file.read_at(self.position, len).await.map_err(LogError::io(&self.path, "read"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_varint_is_zigzag_and_bounded() {
+        for (bytes, value) in [(&[0u8][..], 0), (&[1], -1), (&[2], 1), (&[0xd8, 0x04], 300), (&[0xff; 9], i64::MIN)] {
+            let mut whole = bytes.to_vec();
+            if value == i64::MIN {
+                whole.push(1);
+            }
+            assert_eq!(varint(&mut &whole[..]), Some(value));
+        }
+        assert_eq!(varint(&mut &[0xff; 11][..]), None);
+        assert_eq!(varint(&mut &[0x80][..]), None);
+    }
+}
