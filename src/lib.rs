@@ -4,5 +4,6 @@
 //! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
 
 pub mod base;
+pub mod replication;
 #[cfg(feature = "tokio")]
 pub mod runtime;
