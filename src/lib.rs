@@ -4,6 +4,7 @@
 //! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
 
 pub mod base;
+pub mod controller;
 pub mod replication;
 #[cfg(feature = "tokio")]
 pub mod runtime;
