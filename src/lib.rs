@@ -9,6 +9,8 @@ pub mod coordinator;
 #[cfg(feature = "tokio")]
 pub mod log;
 pub mod producer_state;
+pub mod controller;
+pub mod replication;
 #[cfg(feature = "tokio")]
 pub mod runtime;
 pub mod wire;

@@ -1,0 +1,162 @@
+//! From a partition's state and the live brokers to its next state: who stays in sync, who stays
+//! eligible, who leads.
+//!
+//! Eligible leader replicas (KIP-966) are those that left the in-sync set while, or so that, it was
+//! smaller than `min.insync.replicas`: since nothing is committed in that time, they still hold
+//! everything that is. An election takes a live member of the in-sync set, else a live eligible
+//! replica, else nobody. There is no unclean election.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::metadata::TopicSettings;
+use super::registration::Registration;
+use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch};
+use crate::base::partition_state::{Durability, InSyncReplica, PartitionState};
+
+/// Who lives, and what is known of their logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Liveness {
+    /// The live brokers.
+    pub(super) brokers: BTreeMap<BrokerId, Registration>,
+    /// Those of them that asked to leave.
+    pub(super) shutting_down: BTreeSet<BrokerId>,
+    /// The last incarnation of each broker whose losses were taken out of all states.
+    pub(super) settled: BTreeMap<BrokerId, BrokerEpoch>,
+}
+
+impl Liveness {
+    /// The incarnation of `broker` that may lead or join, if there is one.
+    pub(super) fn available(&self, broker: BrokerId) -> Option<InSyncReplica> {
+        let registration = self.brokers.get(&broker).filter(|_| !self.shutting_down.contains(&broker))?;
+        Some(InSyncReplica { broker, broker_epoch: registration.broker_epoch })
+    }
+
+    /// Whether this very incarnation may lead or join.
+    pub(super) fn is_available(&self, member: &InSyncReplica) -> bool {
+        self.available(member.broker) == Some(*member)
+    }
+
+    /// Whether what left the in-sync set as `member` is still whole. Whoever is away is judged when
+    /// it returns.
+    fn keeps_member(&self, member: &InSyncReplica, durability: Durability) -> bool {
+        let Some(registration) = self.brokers.get(&member.broker) else { return true };
+        registration.continues(member.broker_epoch, durability)
+    }
+
+    /// The same for a replica that was eligible before. Its start was judged already if it is settled.
+    fn keeps_eligible(&self, broker: BrokerId, durability: Durability) -> bool {
+        let Some(registration) = self.brokers.get(&broker) else { return true };
+        match self.settled.get(&broker) {
+            Some(settled) => registration.continues(*settled, durability),
+            None => registration.shutdown.retains(durability),
+        }
+    }
+
+    /// The live brokers whose start has not been taken out of all states yet.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Registration> {
+        self.brokers.values().filter(|live| self.settled.get(&live.broker) != Some(&live.broker_epoch))
+    }
+}
+
+/// A choice of next state.
+pub(super) struct Chosen {
+    /// The state.
+    pub(super) state: PartitionState,
+    /// Whether a replica that lost its tail was kept, which only a plant does.
+    pub(super) kept_unclean: bool,
+}
+
+/// The rules for one partition.
+pub(super) struct Rules<'a> {
+    pub(super) live: &'a Liveness,
+    pub(super) settings: &'a TopicSettings,
+    /// KIP-966 undone: a replica that lost its tail stays eligible.
+    pub(super) keep_unclean: bool,
+}
+
+impl Rules<'_> {
+    /// What `old` must become, given who lives; none if it is right as it is.
+    pub(super) fn react(&self, old: &PartitionState) -> Option<Chosen> {
+        let in_sync = old.in_sync.iter().filter(|member| self.live.is_available(member)).copied().collect();
+        let mut chosen = self.with_in_sync(old, in_sync);
+        self.elect(old, &mut chosen.state);
+        if chosen.state == *old {
+            return None;
+        }
+        chosen.state.partition_epoch = old.partition_epoch + 1;
+        Some(chosen)
+    }
+
+    /// What `old` becomes with the in-sync set that its leader proposed. Even an unchanged set is
+    /// committed anew, which voids every older proposal.
+    pub(super) fn propose(&self, old: &PartitionState, in_sync: Vec<InSyncReplica>) -> Chosen {
+        let mut chosen = self.with_in_sync(old, in_sync);
+        chosen.state.partition_epoch = old.partition_epoch + 1;
+        chosen
+    }
+
+    /// `old` with another in-sync set and the eligible set that follows from it.
+    fn with_in_sync(&self, old: &PartitionState, mut in_sync: Vec<InSyncReplica>) -> Chosen {
+        in_sync.sort_unstable();
+        let mut chosen = Chosen { state: PartitionState { in_sync, ..old.clone() }, kept_unclean: false };
+        if chosen.state.in_sync.len() >= self.min_in_sync(old) {
+            chosen.state.eligible_leaders.clear();
+            return chosen;
+        }
+        let durability = self.settings.durability;
+        let left = old.in_sync.iter().map(|member| (member.broker, self.live.keeps_member(member, durability)));
+        let before = old.eligible_leaders.iter().map(|broker| (*broker, self.live.keeps_eligible(*broker, durability)));
+        let candidates: BTreeMap<BrokerId, bool> = before.chain(left).collect();
+        let out = candidates.into_iter().filter(|(broker, _)| !chosen.state.is_in_sync(*broker));
+        let kept: Vec<_> = out.filter(|(_, whole)| *whole || self.keep_unclean).collect();
+        chosen.kept_unclean = kept.iter().any(|(_, whole)| !whole);
+        chosen.state.eligible_leaders = kept.into_iter().map(|(broker, _)| broker).collect();
+        chosen
+    }
+
+    /// Keeps the leader if its incarnation stayed in sync, else elects.
+    fn elect(&self, old: &PartitionState, state: &mut PartitionState) {
+        if old.leader.is_some_and(|leader| state.is_in_sync(leader)) {
+            return;
+        }
+        let in_sync = state.replicas.iter().copied().find(|replica| state.is_in_sync(*replica));
+        match in_sync.or_else(|| self.admit_eligible(state)) {
+            Some(leader) => lead(state, leader),
+            None if old.leader.is_some() => {
+                state.last_known_leader = old.leader;
+                state.leader = None;
+                state.leader_epoch = next(old.leader_epoch);
+            }
+            None => {}
+        }
+    }
+
+    /// Makes the first live eligible replica the only member of the in-sync set.
+    fn admit_eligible(&self, state: &mut PartitionState) -> Option<BrokerId> {
+        let eligible = |replica: &BrokerId| state.eligible_leaders.contains(replica);
+        let member = state.replicas.iter().filter(|replica| eligible(replica)).find_map(|r| self.live.available(*r))?;
+        state.in_sync = vec![member];
+        if self.min_in_sync(state) <= 1 {
+            state.eligible_leaders.clear();
+        } else {
+            state.eligible_leaders.retain(|broker| *broker != member.broker);
+        }
+        Some(member.broker)
+    }
+
+    fn min_in_sync(&self, state: &PartitionState) -> usize {
+        self.settings.min_in_sync.min(state.replicas.len()).max(1)
+    }
+}
+
+/// `state` led by `leader` in the next epoch.
+pub(super) fn lead(state: &mut PartitionState, leader: BrokerId) {
+    assert!(state.is_in_sync(leader), "a leader is in sync");
+    state.leader = Some(leader);
+    state.leader_epoch = next(state.leader_epoch);
+    state.last_known_leader = None;
+}
+
+fn next(epoch: LeaderEpoch) -> LeaderEpoch {
+    LeaderEpoch(epoch.0 + 1)
+}
