@@ -6,3 +6,4 @@
 pub mod base;
 #[cfg(feature = "tokio")]
 pub mod runtime;
+pub mod wire;
