@@ -5,5 +5,7 @@
 
 pub mod base;
 #[cfg(feature = "tokio")]
+pub mod client;
+#[cfg(feature = "tokio")]
 pub mod runtime;
 pub mod wire;
