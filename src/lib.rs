@@ -12,5 +12,7 @@ pub mod producer_state;
 pub mod controller;
 pub mod replication;
 #[cfg(feature = "tokio")]
+pub mod client;
+#[cfg(feature = "tokio")]
 pub mod runtime;
 pub mod wire;

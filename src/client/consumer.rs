@@ -1,0 +1,487 @@
+//! The consumer: reads assigned partitions from where it was told to.
+//!
+//! Each [`poll`](Consumer::poll) does, as far as it is needed: learn the leaders, ask for the
+//! places that were sought, check positions against new leaders (KIP-320), fetch. Where things
+//! stand is in [`Subscription`]. Positions move only when a poll returns, so dropping one loses
+//! nothing. Fetches are sessionless.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::cluster::Cluster;
+use super::config::ConsumerConfig;
+use super::connection::{Connection, RequestFailed};
+use super::metadata::ClusterView;
+use super::subscription::Subscription;
+use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
+use crate::message;
+use crate::runtime::Runtime;
+use crate::wire::kafka::fetch::{FetchResponse, FetchedPartition};
+use crate::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::wire::kafka::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use crate::wire::kafka::messages::list_offsets_response::ListOffsetsPartitionResponse;
+use crate::wire::kafka::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use crate::wire::kafka::messages::{
+    FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest, StrBytes, topic_id, uuid,
+};
+use crate::wire::kafka::{ApiKey, ErrorCode, Request, Response};
+
+pub use super::subscription::{ConsumedRecord, OffsetSpec, Position, Problem};
+
+/// The highest version of Fetch that names topics by name.
+const FETCH_BY_NAME_MAX: i16 = 12;
+/// A fetch of a consumer names no replica.
+const NO_REPLICA: i32 = -1;
+
+/// What a poll gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// Records, by partition and offset.
+    pub records: Vec<ConsumedRecord>,
+    /// Partitions that gave none, and why. Those that can be tried again are, by the next poll;
+    /// after [`Problem::OutOfRange`] and [`Problem::Truncated`] the caller has to seek.
+    pub problems: Vec<(TopicPartition, Problem)>,
+}
+
+/// Reads records. See the module's doc.
+pub struct Consumer<R: Runtime> {
+    cluster: Cluster<R>,
+    config: ConsumerConfig,
+    subscription: Subscription,
+    /// What is known of leaders turned out to be out of date.
+    stale: bool,
+}
+
+/// Partitions with what to ask about each, by leader.
+type ByLeader<T> = BTreeMap<BrokerId, Vec<(TopicPartition, T)>>;
+
+impl<R: Runtime> Consumer<R> {
+    /// A consumer over `cluster`, without partitions.
+    #[must_use]
+    pub fn new(cluster: Cluster<R>, config: ConsumerConfig) -> Self {
+        let subscription = Subscription::new(config.isolation);
+        Consumer { cluster, config, subscription, stale: false }
+    }
+
+    /// Takes exactly these partitions; keeps the positions of those that stay. The others need a
+    /// [`seek`](Self::seek) before they give records.
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        self.subscription.assign(partitions);
+    }
+
+    /// Goes on at `offset`. With the leader epoch of the record before it, a truncation is seen.
+    pub fn seek(&mut self, partition: &TopicPartition, offset: i64, epoch: Option<LeaderEpoch>) {
+        self.subscription.seek(partition, Position { offset, epoch });
+    }
+
+    /// Goes on at a place that the next poll asks the leader for.
+    pub fn seek_to(&mut self, partition: &TopicPartition, spec: OffsetSpec) {
+        self.subscription.seek_to(partition, spec);
+    }
+
+    /// The next record to read; none while that is not decided.
+    #[must_use]
+    pub fn position(&self, partition: &TopicPartition) -> Option<Position> {
+        self.subscription.position(partition)
+    }
+
+    /// Reads what is there, waiting for `fetch.max.wait.ms` if nothing is.
+    pub async fn poll(&mut self) -> Polled {
+        let mut polled = Polled::default();
+        let view = self.learn_leaders(&mut polled).await;
+        self.resolve_seeks(&view, &mut polled).await;
+        self.check_positions(&view, &mut polled).await;
+        self.fetch(&view, &mut polled).await;
+        if polled.records.is_empty() && !polled.problems.is_empty() {
+            self.cluster.runtime().sleep(self.cluster.backoff(0)).await;
+        }
+        polled
+    }
+
+    /// The offsets of `specs` as the leaders see them now, without moving any position: -1 where a
+    /// time is after the last record.
+    pub async fn list_offsets(
+        &mut self,
+        specs: &[(TopicPartition, OffsetSpec)],
+    ) -> BTreeMap<TopicPartition, Result<Position, Problem>> {
+        let mut polled = Polled::default();
+        let topics: Vec<_> = specs.iter().map(|(partition, _)| partition.topic.clone()).collect();
+        let view = self.view_of(topics, &mut polled).await;
+        let mut results = BTreeMap::new();
+        let mut by_leader = ByLeader::new();
+        for (partition, spec) in specs {
+            match view.leader(partition) {
+                Some(leader) => by_leader.entry(leader).or_default().push((partition.clone(), *spec)),
+                None => drop(results.insert(partition.clone(), Err(Problem::NoLeader))),
+            }
+        }
+        for (partition, result) in self.ask_offsets(&view, by_leader).await {
+            self.stale |= result.is_err();
+            results.insert(partition, result);
+        }
+        results
+    }
+
+    async fn learn_leaders(&mut self, polled: &mut Polled) -> Arc<ClusterView> {
+        let topics: Vec<_> = self.subscription.assigned().map(|partition| partition.topic.clone()).collect();
+        let view = self.view_of(topics, polled).await;
+        for partition in self.subscription.assigned() {
+            if view.leader(partition).is_none() {
+                self.stale = true;
+                polled.problems.push((partition.clone(), Problem::NoLeader));
+            }
+        }
+        view
+    }
+
+    async fn view_of(&mut self, mut topics: Vec<Arc<str>>, polled: &mut Polled) -> Arc<ClusterView> {
+        let view = self.cluster.view();
+        let known = topics.iter().all(|topic| view.topics.contains_key(topic));
+        if topics.is_empty() || known && !self.stale && !self.cluster.is_stale() {
+            return view;
+        }
+        topics.sort();
+        topics.dedup();
+        match self.cluster.refresh(Some(&topics)).await {
+            Ok(view) => {
+                self.stale = false;
+                view
+            }
+            Err(failed) => {
+                let lost = |partition: &TopicPartition| (partition.clone(), Problem::Request(failed.clone()));
+                polled.problems.extend(self.subscription.assigned().map(lost));
+                view
+            }
+        }
+    }
+
+    async fn resolve_seeks(&mut self, view: &ClusterView, polled: &mut Polled) {
+        let mut by_leader = ByLeader::new();
+        for (partition, spec) in self.subscription.seeks() {
+            if let Some(leader) = view.leader(&partition) {
+                by_leader.entry(leader).or_default().push((partition, spec));
+            }
+        }
+        let latest: BTreeMap<_, _> = self.subscription.seeks().into_iter().collect();
+        for (partition, result) in self.ask_offsets(view, by_leader).await {
+            match result {
+                Ok(position) if position.offset >= 0 => self.subscription.seek(&partition, position),
+                // No record is that young: what comes next will be.
+                Ok(_) if matches!(latest.get(&partition), Some(OffsetSpec::AtTime(_))) => {
+                    self.subscription.seek_to(&partition, OffsetSpec::Latest);
+                }
+                Ok(_) => polled.problems.push((partition, Problem::Broker(ErrorCode::OffsetNotAvailable))),
+                Err(problem) => self.trouble(partition, problem, polled),
+            }
+        }
+    }
+
+    async fn ask_offsets(
+        &self,
+        view: &ClusterView,
+        by_leader: ByLeader<OffsetSpec>,
+    ) -> Vec<(TopicPartition, Result<Position, Problem>)> {
+        let asks = by_leader.into_iter().map(|(leader, asked)| async move {
+            let request = self.list_offsets_request(view, &asked);
+            (asked, self.cluster.ask(leader, &request).await)
+        });
+        let mut results = Vec::new();
+        for (asked, response) in join_all(asks).await {
+            let mut told = response.map(offsets_told);
+            for (partition, _) in asked {
+                let result = match &mut told {
+                    Ok(told) => told.remove(&partition).unwrap_or(Err(Problem::Broker(ErrorCode::UnknownServerError))),
+                    Err(failed) => Err(Problem::Request(failed.clone())),
+                };
+                results.push((partition, result));
+            }
+        }
+        results
+    }
+
+    fn list_offsets_request(&self, view: &ClusterView, asked: &[(TopicPartition, OffsetSpec)]) -> Request {
+        let topics = by_topic(asked, |partition, spec| {
+            message!(ListOffsetsPartition {
+                partition_index: partition.partition,
+                current_leader_epoch: leader_epoch(view, partition).0,
+                timestamp: spec.to_wire(),
+            })
+        });
+        let topic = |(name, partitions)| message!(ListOffsetsTopic { name: name, partitions: partitions });
+        Request::ListOffsets(message!(ListOffsetsRequest {
+            replica_id: NO_REPLICA,
+            isolation_level: self.config.isolation as i8,
+            topics: topics.into_iter().map(topic).collect(),
+        }))
+    }
+
+    async fn check_positions(&mut self, view: &ClusterView, polled: &mut Polled) {
+        let mut by_leader = ByLeader::new();
+        for partition in self.subscription.assigned() {
+            let current = leader_epoch(view, partition);
+            let check = self.subscription.to_check(partition, current);
+            if let (Some((_, epoch)), Some(leader)) = (check, view.leader(partition)) {
+                by_leader.entry(leader).or_default().push((partition.clone(), (current, epoch)));
+            }
+        }
+        let cluster = &self.cluster;
+        let asks = by_leader.into_iter().map(|(leader, asked)| async move {
+            let response = cluster.ask(leader, &epoch_request(&asked)).await;
+            (asked, response)
+        });
+        for (asked, response) in join_all(asks).await {
+            let told = response.map(epochs_told);
+            for (partition, (current, _)) in asked {
+                let answer = match &told {
+                    Ok(told) => told.get(&partition).copied().unwrap_or(Err(ErrorCode::UnknownServerError)),
+                    Err(failed) => {
+                        self.trouble(partition, Problem::Request(failed.clone()), polled);
+                        continue;
+                    }
+                };
+                let checked = match answer {
+                    Ok((epoch, end_offset)) => self.subscription.checked(&partition, current, epoch, end_offset),
+                    Err(error) => Err(Problem::Broker(error)),
+                };
+                if let Err(problem) = checked {
+                    self.trouble(partition, problem, polled);
+                }
+            }
+        }
+    }
+
+    async fn fetch(&mut self, view: &ClusterView, polled: &mut Polled) {
+        let mut by_leader = ByLeader::new();
+        for partition in self.subscription.assigned() {
+            let current = leader_epoch(view, partition);
+            let checked = self.subscription.to_check(partition, current).is_none();
+            let position = self.subscription.position(partition).filter(|_| checked);
+            if let (Some(position), Some(leader)) = (position, view.leader(partition)) {
+                by_leader.entry(leader).or_default().push((partition.clone(), position));
+            }
+        }
+        let (cluster, config) = (&self.cluster, &self.config);
+        let asks = by_leader.into_iter().map(|(leader, asked)| async move {
+            let response = fetch_from(cluster, config, view, leader, &asked).await;
+            (asked, response)
+        });
+        for (asked, response) in join_all(asks).await {
+            match response {
+                Ok(response) => self.take(view, asked, response, polled),
+                Err(failed) => {
+                    for (partition, _) in asked {
+                        self.trouble(partition, Problem::Request(failed.clone()), polled);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        view: &ClusterView,
+        asked: Vec<(TopicPartition, Position)>,
+        response: FetchResponse,
+        polled: &mut Polled,
+    ) {
+        if let Some(error) = response.error {
+            for (partition, _) in asked {
+                self.trouble(partition, Problem::Broker(error), polled);
+            }
+            return;
+        }
+        let asked: BTreeMap<_, _> = asked.into_iter().collect();
+        for topic in response.topics {
+            let name = if topic.name.is_empty() {
+                view.name_of(topic_id(topic.topic_id)).cloned()
+            } else {
+                Some(topic.name.as_str().into())
+            };
+            let Some(name) = name else { continue };
+            for fetched in topic.partitions {
+                let partition = TopicPartition::new(name.clone(), fetched.index);
+                if let Some(position) = asked.get(&partition) {
+                    self.take_partition(partition, position.offset, fetched, polled);
+                }
+            }
+        }
+    }
+
+    fn take_partition(
+        &mut self,
+        partition: TopicPartition,
+        fetched_from: i64,
+        fetched: FetchedPartition,
+        polled: &mut Polled,
+    ) {
+        match fetched.error {
+            Some(ErrorCode::OffsetOutOfRange) => {
+                let problem = self.subscription.out_of_range(&partition, fetched_from);
+                polled.problems.extend(problem.map(|problem| (partition, problem)));
+            }
+            Some(error) => self.trouble(partition, Problem::Broker(error), polled),
+            None => {
+                let (records, problem) = self.subscription.take(&partition, fetched_from, fetched);
+                polled.records.extend(records);
+                polled.problems.extend(problem.map(|problem| (partition, problem)));
+            }
+        }
+    }
+
+    fn trouble(&mut self, partition: TopicPartition, problem: Problem, polled: &mut Polled) {
+        self.stale |= match &problem {
+            Problem::Broker(error) => error.calls_for_metadata(),
+            Problem::Request(_) | Problem::NoLeader => true,
+            _ => false,
+        };
+        polled.problems.push((partition, problem));
+    }
+}
+
+fn leader_epoch(view: &ClusterView, partition: &TopicPartition) -> LeaderEpoch {
+    view.partition(partition).map_or(LeaderEpoch(-1), |known| known.leader_epoch)
+}
+
+/// The partitions of each topic, in the order given.
+fn by_topic<A, T>(
+    asked: &[(TopicPartition, A)],
+    convert: impl Fn(&TopicPartition, &A) -> T,
+) -> Vec<(StrBytes, Vec<T>)> {
+    let mut topics: BTreeMap<&Arc<str>, Vec<T>> = BTreeMap::new();
+    for (partition, about) in asked {
+        topics.entry(&partition.topic).or_default().push(convert(partition, about));
+    }
+    topics.into_iter().map(|(name, partitions)| (StrBytes::from(&**name), partitions)).collect()
+}
+
+fn offsets_told(response: Response) -> BTreeMap<TopicPartition, Result<Position, Problem>> {
+    let Response::ListOffsets(body) = response else { return BTreeMap::new() };
+    let position = |one: &ListOffsetsPartitionResponse| match ErrorCode::check(one.error_code) {
+        Ok(()) => Ok(Position { offset: one.offset, epoch: None }),
+        Err(error) => Err(Problem::Broker(error)),
+    };
+    let mut told = BTreeMap::new();
+    for topic in &body.topics {
+        for one in &topic.partitions {
+            told.insert(TopicPartition::new(topic.name.as_str(), one.partition_index), position(one));
+        }
+    }
+    told
+}
+
+fn epoch_request(asked: &[(TopicPartition, (LeaderEpoch, LeaderEpoch))]) -> Request {
+    let topics = by_topic(asked, |partition, (current, epoch)| {
+        message!(OffsetForLeaderPartition {
+            partition: partition.partition,
+            current_leader_epoch: current.0,
+            leader_epoch: epoch.0,
+        })
+    });
+    let topic = |(name, partitions)| message!(OffsetForLeaderTopic { topic: name, partitions: partitions });
+    Request::OffsetForLeaderEpoch(message!(OffsetForLeaderEpochRequest {
+        replica_id: NO_REPLICA,
+        topics: topics.into_iter().map(topic).collect(),
+    }))
+}
+
+fn epochs_told(response: Response) -> BTreeMap<TopicPartition, Result<(i32, i64), ErrorCode>> {
+    let Response::OffsetForLeaderEpoch(body) = response else { return BTreeMap::new() };
+    let mut told = BTreeMap::new();
+    for topic in &body.topics {
+        for one in &topic.partitions {
+            let end = ErrorCode::check(one.error_code).map(|()| (one.leader_epoch, one.end_offset));
+            told.insert(TopicPartition::new(topic.topic.as_str(), one.partition), end);
+        }
+    }
+    told
+}
+
+async fn fetch_from<R: Runtime>(
+    cluster: &Cluster<R>,
+    config: &ConsumerConfig,
+    view: &ClusterView,
+    leader: BrokerId,
+    asked: &[(TopicPartition, Position)],
+) -> Result<FetchResponse, RequestFailed> {
+    let connection = cluster.connection(leader).await?;
+    let version = fetch_version(&connection, view, asked)
+        .ok_or_else(|| RequestFailed::NotSent("the broker does not speak our Fetch".to_owned()))?;
+    let request = fetch_request(config, view, asked, version);
+    match connection.send_version(version, &request).await?.await? {
+        Response::Fetch(response) => Ok(response),
+        other => Err(RequestFailed::Lost(format!("{:?} instead of Fetch", other.api()))),
+    }
+}
+
+/// By topic id where all ids are known, otherwise by name.
+fn fetch_version<R: Runtime>(
+    connection: &Connection<R>,
+    view: &ClusterView,
+    asked: &[(TopicPartition, Position)],
+) -> Option<i16> {
+    let version = connection.version(ApiKey::Fetch)?;
+    let has_id = |partition: &TopicPartition| id_of(view, &partition.topic) != TopicId::ZERO;
+    let by_id = asked.iter().all(|(partition, _)| has_id(partition));
+    Some(if by_id { version } else { version.min(FETCH_BY_NAME_MAX) })
+}
+
+fn id_of(view: &ClusterView, topic: &str) -> TopicId {
+    view.topics.get(topic).map_or(TopicId::ZERO, |topic| topic.id)
+}
+
+fn fetch_request(
+    config: &ConsumerConfig,
+    view: &ClusterView,
+    asked: &[(TopicPartition, Position)],
+    version: i16,
+) -> Request {
+    let topics = by_topic(asked, |partition, position| {
+        message!(FetchPartition {
+            partition: partition.partition,
+            current_leader_epoch: leader_epoch(view, partition).0,
+            fetch_offset: position.offset,
+            log_start_offset: -1,
+            partition_max_bytes: config.partition_bytes_max,
+        })
+    });
+    let topic = |(name, partitions): (StrBytes, _)| {
+        let id = uuid(id_of(view, &name));
+        if version > FETCH_BY_NAME_MAX {
+            message!(FetchTopic { topic_id: id, partitions: partitions })
+        } else {
+            message!(FetchTopic { topic: name, partitions: partitions })
+        }
+    };
+    Request::Fetch(message!(FetchRequest {
+        replica_id: NO_REPLICA,
+        max_wait_ms: i32::try_from(config.fetch_max_wait.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: config.fetch_bytes_min,
+        max_bytes: config.fetch_bytes_max,
+        isolation_level: config.isolation as i8,
+        session_epoch: -1,
+        topics: topics.into_iter().map(topic).collect(),
+    }))
+}
+
+/// Runs all at once and gives their results in order.
+async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    poll_fn(move |context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *output = Some(ready);
+            }
+        }
+        if outputs.iter().any(Option::is_none) {
+            return Poll::Pending;
+        }
+        Poll::Ready(outputs.iter_mut().filter_map(Option::take).collect())
+    })
+    .await
+}
