@@ -1,1 +1,6 @@
 //! The seeded simulator of Wyrd.
+
+pub mod checkers;
+pub mod history;
+pub mod observed;
+pub mod verdict;
