@@ -2,5 +2,6 @@
 
 pub mod checkers;
 pub mod history;
+pub mod invariants;
 pub mod observed;
 pub mod verdict;
