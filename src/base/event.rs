@@ -23,6 +23,8 @@ pub enum Event {
     Controller(ControllerEvent),
     /// In a coordinator server.
     Coordinator(CoordinatorEvent),
+    /// In a broker as a whole.
+    Broker(BrokerEvent),
     /// The branch of a planted bug was executed.
     PlantTaken(Plant),
 }
@@ -202,7 +204,22 @@ pub enum ControllerEvent {
     },
 }
 
-/// A change in a coordinator server.
+/// A change of a broker as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerEvent {
+    /// Its registration was created and answered: from now on it runs as this incarnation.
+    Registered {
+        /// The broker.
+        broker: BrokerId,
+        /// The incarnation that the coordinator gave it.
+        broker_epoch: BrokerEpoch,
+        /// Whether its last shutdown was clean.
+        clean: bool,
+    },
+}
+
+/// A change in a coordinator server. What an entry did (sessions, ephemerals, watches) is observed
+/// after the entry's `Applied` and before the next one's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoordinatorEvent {
     /// This server leads the ensemble from now on.
@@ -254,6 +271,24 @@ pub enum CoordinatorEvent {
         expired: bool,
         /// The ephemerals that went with it.
         ephemerals: Vec<String>,
+    },
+    /// An ephemeral node was created by the entry at `zxid`.
+    EphemeralCreated {
+        /// The session that owns it.
+        session: SessionId,
+        /// The entry.
+        zxid: Zxid,
+        /// The node.
+        path: String,
+    },
+    /// An ephemeral node was deleted by request, not because its session ended.
+    EphemeralDeleted {
+        /// The session that owned it.
+        session: SessionId,
+        /// The entry.
+        zxid: Zxid,
+        /// The node.
+        path: String,
     },
     /// A reply was handed to a client's connection.
     Replied {

@@ -1,0 +1,55 @@
+//! Black-box checkers: what the clients' history alone proves, at the end of a run.
+//!
+//! One file per property; `README.md` beside this file is their table. Each checker is a function
+//! from a history to [`Findings`]. A sweep runs [`check_kafka`] and [`check_coordinator`].
+//!
+//! Transactions are not judged yet: G0 and G1c between transactions, precommitted reads and
+//! exactly-once arrive with them. The `write-cycle` checker covers the one cycle that single
+//! sends can form, offsets against real time.
+
+pub mod aborted_read;
+pub mod availability;
+pub mod duplicate;
+pub mod inconsistent_offsets;
+pub mod linearizability;
+pub mod lost_write;
+pub mod nonmonotonic_send;
+pub mod phantom_read;
+pub mod poll_order;
+pub mod session_order;
+pub mod sightings;
+pub mod snapshot_read;
+pub mod write_cycle;
+
+use crate::history::coordinator::CoordinatorHistory;
+use crate::history::kafka::KafkaHistory;
+use crate::verdict::Findings;
+use sightings::Sightings;
+
+/// Every checker of the log's history.
+#[must_use]
+pub fn check_kafka(history: &KafkaHistory) -> Vec<Findings> {
+    let seen = Sightings::of(history);
+    vec![
+        inconsistent_offsets::check(history, &seen),
+        duplicate::check(history, &seen),
+        lost_write::check_lost(history, &seen),
+        lost_write::check_unseen(history, &seen),
+        aborted_read::check(history, &seen),
+        phantom_read::check(history, &seen),
+        poll_order::check_skips(history, &seen),
+        poll_order::check_monotonic(history),
+        nonmonotonic_send::check(history, &seen),
+        write_cycle::check(history, &seen),
+    ]
+}
+
+/// Every checker of the coordinator's history. `committed` is the state machine's own record.
+#[must_use]
+pub fn check_coordinator(history: &CoordinatorHistory, committed: &snapshot_read::Committed) -> Vec<Findings> {
+    vec![
+        linearizability::check(history, linearizability::STEPS_MAX),
+        snapshot_read::check(history, committed),
+        session_order::check(history),
+    ]
+}

@@ -1,0 +1,151 @@
+//! What producers sent and consumers polled.
+//!
+//! Every value is unique in a run, and is sent to one partition. One [`Call::Send`] is one record,
+//! whatever batch carried it; one [`Call::Poll`] is what one poll returned of one partition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wyrdlog::base::ids::TopicPartition;
+
+use super::{Client, OpId, Operation, Outcome};
+
+/// The index of a partition in [`KafkaHistory::partitions`].
+pub type PartitionIndex = u16;
+
+/// A record as a poll returned it: its offset and its value.
+pub type Record = (i64, u64);
+
+/// What a client asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// A record was handed to the producer.
+    Send {
+        /// Where to.
+        partition: PartitionIndex,
+        /// The unique value.
+        value: u64,
+        /// 0, 1 or -1 (all).
+        acks: i16,
+        /// The idempotent producer that sent it: one number per producer id the client was given.
+        /// A client that is given another id takes another number.
+        idempotent: Option<u32>,
+    },
+    /// A consumer polled.
+    Poll {
+        /// Where from.
+        partition: PartitionIndex,
+        /// The position before the poll.
+        from: i64,
+        /// Whether it belongs to the final phase, which reads everything from the log start.
+        last_phase: bool,
+    },
+    /// The consumer's position was set: an assignment, a rebalance, a seek, a reset.
+    Reposition {
+        /// Whose position.
+        partition: PartitionIndex,
+    },
+}
+
+impl Call {
+    /// The partition it is about.
+    #[must_use]
+    pub fn partition(&self) -> PartitionIndex {
+        match *self {
+            Call::Send { partition, .. } | Call::Poll { partition, .. } | Call::Reposition { partition } => partition,
+        }
+    }
+}
+
+/// What a client was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The record was taken, at this offset if the acknowledgement named one.
+    Sent {
+        /// The offset.
+        offset: Option<i64>,
+    },
+    /// The poll returned records: this range of [`KafkaHistory::records`].
+    Polled {
+        /// The first.
+        start: u32,
+        /// After the last.
+        end: u32,
+    },
+    /// The position was set.
+    Repositioned,
+}
+
+/// One operation on the log.
+pub type KafkaOp = Operation<Call, Reply>;
+
+/// All operations on the log, in the order of invocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaHistory {
+    /// The partitions, by index.
+    pub partitions: Vec<TopicPartition>,
+    /// The operations, by [`OpId`].
+    pub operations: Vec<KafkaOp>,
+    /// All records that polls returned, one poll after the other.
+    pub records: Vec<Record>,
+    /// Each partition's log start at the end of the run; 0 where absent.
+    pub log_starts: BTreeMap<PartitionIndex, i64>,
+}
+
+impl KafkaHistory {
+    /// An empty history over `partitions`.
+    #[must_use]
+    pub fn new(partitions: Vec<TopicPartition>) -> Self {
+        KafkaHistory { partitions, ..KafkaHistory::default() }
+    }
+
+    /// Records an invocation. Its outcome is unknown until it completes.
+    pub fn invoke(&mut self, client: Client, time_ns: u64, call: Call) -> OpId {
+        let id = self.operations.len() as OpId;
+        let operation = Operation { client, invoked_ns: time_ns, completed_ns: None, call, outcome: Outcome::Unknown };
+        self.operations.push(operation);
+        id
+    }
+
+    /// Records how operation `id` ended.
+    pub fn complete(&mut self, id: OpId, time_ns: u64, outcome: Outcome<Reply>) {
+        if let Some(operation) = self.operations.get_mut(id as usize) {
+            operation.completed_ns = Some(time_ns);
+            operation.outcome = outcome;
+        }
+    }
+
+    /// Records that poll `id` returned `records`.
+    pub fn complete_poll(&mut self, id: OpId, time_ns: u64, records: impl IntoIterator<Item = Record>) {
+        let start = self.records.len() as u32;
+        self.records.extend(records);
+        let end = self.records.len() as u32;
+        self.complete(id, time_ns, Outcome::Ok(Reply::Polled { start, end }));
+    }
+
+    /// What poll `operation` returned; empty for anything else.
+    #[must_use]
+    pub fn polled(&self, operation: &KafkaOp) -> &[Record] {
+        match operation.reply() {
+            Some(Reply::Polled { start, end }) => self.records.get(*start as usize..*end as usize).unwrap_or(&[]),
+            _ => &[],
+        }
+    }
+
+    /// The first offset that retention has kept.
+    #[must_use]
+    pub fn log_start(&self, partition: PartitionIndex) -> i64 {
+        self.log_starts.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// The partition's name, for evidence.
+    #[must_use]
+    pub fn name(&self, partition: PartitionIndex) -> String {
+        match self.partitions.get(usize::from(partition)) {
+            Some(name) => name.to_string(),
+            None => format!("partition #{partition}"),
+        }
+    }
+}

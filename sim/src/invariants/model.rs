@@ -1,0 +1,419 @@
+//! The cluster as events show it: every replica's log and part, every partition's committed state
+//! and what was ever exposed of it, every broker's running incarnation.
+//!
+//! The model is rebuilt from events alone and never asks the product. It checks nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wyrdlog::base::batch_header::sequence_after;
+use wyrdlog::base::event::{AppendedBatch, BrokerEvent, ControllerEvent, Event, LogEvent, ReplicaEvent};
+use wyrdlog::base::ids::{
+    BrokerEpoch, BrokerId, LeaderEpoch, ProducerEpoch, ProducerId, ServerId, TopicPartition, Zxid,
+};
+use wyrdlog::base::partition_state::{Durability, PartitionState};
+
+use super::Seen;
+use super::budget::Budget;
+use super::replica_log::ReplicaLog;
+use crate::observed::{FaultNote, Incarnation, Node};
+
+/// Who is who, and what was configured.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    /// The brokers' machines.
+    pub brokers: BTreeMap<BrokerId, Node>,
+    /// The coordinator servers' machines.
+    pub servers: BTreeMap<ServerId, Node>,
+    /// Each topic's `min.insync.replicas` and durability class.
+    pub topics: BTreeMap<Arc<str>, (usize, Durability)>,
+    /// Whether `unclean.leader.election.enable` is on. Where it is off, every leader counts as clean.
+    pub unclean_election: bool,
+}
+
+/// What a replica does in its partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing yet in this incarnation.
+    #[default]
+    None,
+    /// It leads.
+    Leader,
+    /// It follows.
+    Follower,
+}
+
+/// What happened to a replica's disk since its log was last opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suffered {
+    /// The power was cut.
+    pub power_lost: bool,
+    /// The disk was lost or swapped.
+    pub disk_lost: bool,
+    /// Bytes were damaged, or an I/O error was injected.
+    pub damaged: bool,
+}
+
+/// One replica.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// Its log.
+    pub log: ReplicaLog,
+    /// The offset after the last durable record.
+    pub synced_end: i64,
+    /// Whether the log was opened in the running incarnation.
+    pub is_open: bool,
+    /// What it does.
+    pub role: Role,
+    /// In which epoch; none before it has a role in this incarnation.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Its high watermark.
+    pub high_watermark: i64,
+    /// What its disk went through.
+    pub suffered: Suffered,
+}
+
+impl Replica {
+    /// The log end that counts as replicated in this durability class.
+    #[must_use]
+    pub fn counted_end(&self, durability: Durability) -> i64 {
+        match durability {
+            Durability::Synced => self.synced_end.min(self.log.end),
+            Durability::PageCache => self.log.end,
+        }
+    }
+}
+
+/// The last batch of a producer in the leader's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerTail {
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// The batch's first offset.
+    pub base_offset: i64,
+}
+
+/// One partition.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// What is promised of its records.
+    pub durability: Durability,
+    /// `min.insync.replicas`.
+    pub min_in_sync: usize,
+    /// Its replicas.
+    pub replicas: BTreeMap<Node, Replica>,
+    /// The state that the coordinator holds, with its zxid.
+    pub state: Option<(Zxid, PartitionState)>,
+    /// The highest high watermark that a leader ever had.
+    pub exposed: i64,
+    /// All batches below it, as the leader that exposed them held them.
+    pub committed: Vec<AppendedBatch>,
+    /// The batches acknowledged with acks=all, by first offset.
+    pub acknowledged: BTreeMap<i64, AppendedBatch>,
+    /// The highest leader epoch that a leader took up, and which node.
+    pub leading: Option<(LeaderEpoch, Node)>,
+    /// Each producer's last batch in that leader's log.
+    pub producers: BTreeMap<ProducerId, ProducerTail>,
+    /// Whether a leader was elected from outside of the in-sync and eligible sets, as configured.
+    pub unclean: bool,
+}
+
+/// A broker's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// The process's life.
+    pub incarnation: Incarnation,
+    /// Whether it runs, as far as events and faults tell.
+    pub runs: bool,
+    /// The broker epoch under which this very life is registered.
+    pub broker_epoch: Option<BrokerEpoch>,
+    /// The highest broker epoch of any life.
+    pub latest_epoch: Option<BrokerEpoch>,
+}
+
+/// The cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Who is who.
+    pub topology: Topology,
+    /// The partitions, in the order of their first event.
+    pub partitions: Vec<Partition>,
+    /// The nodes' processes.
+    pub lives: BTreeMap<Node, Life>,
+    names: BTreeMap<TopicPartition, usize>,
+}
+
+impl Model {
+    /// A cluster of which nothing was seen yet.
+    #[must_use]
+    pub fn new(topology: Topology) -> Self {
+        Model { topology, ..Model::default() }
+    }
+
+    /// The index of the partition that `event` is about; makes room for a new one.
+    pub fn partition_of(&mut self, event: &Event) -> Option<usize> {
+        let name = match event {
+            Event::Log(name, _) | Event::Replica(name, _) => name,
+            Event::Controller(ControllerEvent::Committed { partition, .. }) => partition,
+            _ => return None,
+        };
+        if let Some(index) = self.names.get(name) {
+            return Some(*index);
+        }
+        let (min_in_sync, durability) =
+            self.topology.topics.get(&name.topic).copied().unwrap_or((1, Durability::default()));
+        self.names.insert(name.clone(), self.partitions.len());
+        self.partitions.push(Partition {
+            name: name.clone(),
+            durability,
+            min_in_sync,
+            replicas: BTreeMap::new(),
+            state: None,
+            exposed: 0,
+            committed: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            leading: None,
+            producers: BTreeMap::new(),
+            unclean: false,
+        });
+        Some(self.partitions.len() - 1)
+    }
+
+    /// The replica on the event's node.
+    #[must_use]
+    pub fn replica(&self, seen: Seen<'_>) -> Option<&Replica> {
+        self.partitions[seen.partition?].replicas.get(&seen.node())
+    }
+
+    /// The machine of `broker`, if it runs as `broker_epoch` at this moment.
+    #[must_use]
+    pub fn runs_as(&self, broker: BrokerId, broker_epoch: BrokerEpoch) -> Option<Node> {
+        let node = *self.topology.brokers.get(&broker)?;
+        let life = self.lives.get(&node)?;
+        (life.runs && life.broker_epoch == Some(broker_epoch)).then_some(node)
+    }
+
+    /// Takes an event.
+    pub fn take(&mut self, seen: Seen<'_>) {
+        self.note_life(seen);
+        let node = seen.node();
+        match (&seen.observed.event, seen.partition) {
+            (Event::Log(_, event), Some(at)) => self.partitions[at].take_log(node, event),
+            (Event::Replica(_, event), Some(at)) => {
+                if let ReplicaEvent::BecameLeader { broker_epoch, .. } = event {
+                    self.register(node, *broker_epoch);
+                }
+                self.partitions[at].take_replica(node, event);
+            }
+            (Event::Controller(ControllerEvent::Committed { state, zxid, .. }), Some(at)) => {
+                let unclean_allowed = self.topology.unclean_election;
+                self.partitions[at].take_state(&self.topology.brokers, *zxid, state, unclean_allowed);
+            }
+            (Event::Controller(ControllerEvent::BrokerStarted { broker, broker_epoch, .. }), _) => {
+                if let Some(node) = self.topology.brokers.get(broker).copied() {
+                    self.register_if_newer(node, *broker_epoch);
+                }
+            }
+            (Event::Broker(BrokerEvent::Registered { broker_epoch, .. }), _) => self.register(node, *broker_epoch),
+            _ => {}
+        }
+    }
+
+    /// Takes note of a fault.
+    pub fn fault(&mut self, note: &FaultNote) {
+        for node in note.nodes() {
+            if matches!(note, FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_)) {
+                let life = self.lives.entry(*node).or_default();
+                (life.runs, life.broker_epoch) = (false, None);
+            }
+            for replica in self.partitions.iter_mut().filter_map(|partition| partition.replicas.get_mut(node)) {
+                match note {
+                    FaultNote::ProcessCrashed(_) => {}
+                    FaultNote::PowerLost(_) => replica.suffered.power_lost = true,
+                    FaultNote::DiskLost(_) => replica.suffered.disk_lost = true,
+                    FaultNote::DiskDamaged(_) => replica.suffered.damaged = true,
+                }
+            }
+        }
+    }
+
+    /// Where nothing is promised any more, what was committed is what the present leader holds.
+    pub fn forget_lost(&mut self, seen: Seen<'_>, budget: &Budget) {
+        let Event::Replica(_, ReplicaEvent::BecameLeader { .. }) = &seen.observed.event else { return };
+        let Some(at) = seen.partition else { return };
+        let partition = &mut self.partitions[at];
+        if partition.unclean || budget.is_beyond(at) {
+            partition.forget_what_is_not_on(seen.node());
+        }
+    }
+
+    fn note_life(&mut self, seen: Seen<'_>) {
+        let life = self.lives.entry(seen.node()).or_default();
+        let started = life.incarnation != seen.observed.incarnation;
+        life.runs = true;
+        if started {
+            life.incarnation = seen.observed.incarnation;
+            life.broker_epoch = None;
+            for partition in &mut self.partitions {
+                if let Some(replica) = partition.replicas.get_mut(&seen.observed.node) {
+                    (replica.is_open, replica.role, replica.leader_epoch) = (false, Role::None, None);
+                    replica.high_watermark = 0;
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, node: Node, broker_epoch: BrokerEpoch) {
+        let life = self.lives.entry(node).or_default();
+        life.broker_epoch = Some(broker_epoch);
+        life.latest_epoch = life.latest_epoch.max(Some(broker_epoch));
+    }
+
+    /// The controller may still look at an earlier life's registration; only a new one counts.
+    fn register_if_newer(&mut self, node: Node, broker_epoch: BrokerEpoch) {
+        let life = self.lives.entry(node).or_default();
+        if life.runs && life.latest_epoch < Some(broker_epoch) {
+            self.register(node, broker_epoch);
+        }
+    }
+}
+
+impl Partition {
+    /// The members of the in-sync set that run in the incarnation it names.
+    pub fn running_in_sync<'m>(&'m self, model: &'m Model) -> impl Iterator<Item = (Node, &'m Replica)> {
+        let members = self.state.iter().flat_map(|(_, state)| &state.in_sync);
+        members.filter_map(|member| {
+            let node = model.runs_as(member.broker, member.broker_epoch)?;
+            self.replicas.get(&node).filter(|replica| replica.is_open).map(|replica| (node, replica))
+        })
+    }
+
+    /// Whether `node` is the latest leader. A deposed one that has not heard of it is not.
+    #[must_use]
+    pub fn is_led_by(&self, node: Node) -> bool {
+        let replica = self.replicas.get(&node).filter(|replica| replica.role == Role::Leader);
+        let epoch = replica.and_then(|replica| replica.leader_epoch);
+        epoch.is_some_and(|epoch| self.leading == Some((epoch, node)))
+    }
+
+    fn take_log(&mut self, node: Node, event: &LogEvent) {
+        let replica = self.replicas.entry(node).or_default();
+        match event {
+            LogEvent::Opened { log_start, log_end, durability, .. } => {
+                self.durability = *durability;
+                replica.log.reopen(*log_start, *log_end);
+                replica.synced_end = replica.synced_end.min(*log_end);
+                replica.suffered = Suffered::default();
+                replica.is_open = true;
+            }
+            LogEvent::Appended { batch, log_end } => {
+                replica.log.append(*batch, *log_end);
+                if self.is_led_by(node) {
+                    note_producer(&mut self.producers, batch);
+                }
+            }
+            LogEvent::Synced { synced_end } => {
+                replica.synced_end = *synced_end;
+                replica.log.synced();
+            }
+            LogEvent::Truncated { log_end, .. } => {
+                replica.log.truncate(*log_end);
+                replica.synced_end = replica.synced_end.min(*log_end);
+            }
+            LogEvent::StartAdvanced { log_start } => replica.log.advance_start(*log_start),
+            LogEvent::Damaged { .. } => replica.suffered.damaged = true,
+        }
+    }
+
+    fn take_replica(&mut self, node: Node, event: &ReplicaEvent) {
+        let replica = self.replicas.entry(node).or_default();
+        match event {
+            ReplicaEvent::BecameLeader { leader_epoch, high_watermark, .. } => {
+                (replica.role, replica.leader_epoch) = (Role::Leader, Some(*leader_epoch));
+                replica.high_watermark = *high_watermark;
+                self.lead(node, *leader_epoch);
+            }
+            ReplicaEvent::BecameFollower { leader_epoch, .. } => {
+                (replica.role, replica.leader_epoch) = (Role::Follower, Some(*leader_epoch));
+            }
+            ReplicaEvent::Stopped => replica.role = Role::None,
+            ReplicaEvent::HighWatermark { leads, high_watermark, min_in_sync, .. } => {
+                replica.high_watermark = *high_watermark;
+                if *leads {
+                    self.min_in_sync = *min_in_sync;
+                    self.expose(node, *high_watermark);
+                }
+            }
+            ReplicaEvent::Acknowledged { base_offset, acks: -1, .. } => {
+                if let Some(batch) = replica.log.at(*base_offset) {
+                    self.acknowledged.insert(batch.base_offset, *batch);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lead(&mut self, node: Node, leader_epoch: LeaderEpoch) {
+        if self.leading.is_none_or(|(epoch, _)| epoch <= leader_epoch) {
+            self.leading = Some((leader_epoch, node));
+            self.producers.clear();
+            if let Some(replica) = self.replicas.get(&node) {
+                replica.log.batches.iter().for_each(|batch| note_producer(&mut self.producers, batch));
+            }
+        }
+    }
+
+    fn expose(&mut self, node: Node, high_watermark: i64) {
+        if high_watermark > self.exposed {
+            let from = self.committed.last().map_or(0, |batch| batch.last_offset + 1);
+            if let Some(replica) = self.replicas.get(&node) {
+                let exposed = replica.log.from(from).take_while(|batch| batch.last_offset < high_watermark);
+                self.committed.extend(exposed.copied());
+            }
+            self.exposed = high_watermark;
+        }
+    }
+
+    fn take_state(
+        &mut self,
+        brokers: &BTreeMap<BrokerId, Node>,
+        zxid: Zxid,
+        state: &PartitionState,
+        unclean_allowed: bool,
+    ) {
+        if self.state.as_ref().is_some_and(|(known, _)| *known >= zxid) {
+            return;
+        }
+        if let (Some((_, old)), Some(leader), true) = (&self.state, state.leader, unclean_allowed) {
+            self.unclean |= !old.is_in_sync(leader) && !old.eligible_leaders.contains(&leader);
+        }
+        for node in state.replicas.iter().filter_map(|broker| brokers.get(broker)) {
+            self.replicas.entry(*node).or_default();
+        }
+        self.state = Some((zxid, state.clone()));
+    }
+
+    fn forget_what_is_not_on(&mut self, node: Node) {
+        let Some(log) = self.replicas.get(&node).map(|replica| &replica.log) else { return };
+        self.committed.retain(|batch| log.holds(batch));
+        self.acknowledged.retain(|_, batch| log.holds(batch));
+        self.exposed = self.exposed.min(log.end);
+    }
+}
+
+fn note_producer(producers: &mut BTreeMap<ProducerId, ProducerTail>, batch: &AppendedBatch) {
+    // A control batch carries no sequence; it may raise the epoch (KIP-890).
+    if batch.producer_id.0 < 0 {
+        return;
+    }
+    let same_epoch = producers.get(&batch.producer_id).filter(|tail| tail.epoch == batch.producer_epoch);
+    let before = same_epoch.map_or(-1, |tail| tail.last_sequence);
+    let span = (batch.last_offset - batch.base_offset) as i32;
+    let last_sequence = if batch.base_sequence < 0 { before } else { sequence_after(batch.base_sequence, span) };
+    let tail = ProducerTail { epoch: batch.producer_epoch, last_sequence, base_offset: batch.base_offset };
+    producers.insert(batch.producer_id, tail);
+}

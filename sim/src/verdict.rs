@@ -1,0 +1,247 @@
+//! What a checker can say: the properties with their statements, and violations with evidence.
+//!
+//! A checker that never evaluated anything has not passed: [`Findings`] carries the number of
+//! non-trivial evaluations beside the violations.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The most violations that one checker keeps; the rest are only counted.
+pub const VIOLATIONS_PER_CHECKER_MAX: usize = 16;
+
+macro_rules! properties {
+    ($($name:ident = $id:literal, $durability:literal, $statement:literal, $source:literal;)*) => {
+        /// A property that is checked; named as in `docs/FAULTS.md` and the checkers' table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)] // Each variant's statement is its documentation.
+        pub enum Property { $(#[doc = $statement] $name),* }
+
+        impl Property {
+            /// Every property.
+            pub const ALL: &'static [Property] = &[$(Property::$name),*];
+
+            /// Its name.
+            #[must_use]
+            pub fn id(self) -> &'static str { match self { $(Property::$name => $id),* } }
+
+            /// What must hold.
+            #[must_use]
+            pub fn statement(self) -> &'static str { match self { $(Property::$name => $statement),* } }
+
+            /// Where the statement comes from.
+            #[must_use]
+            pub fn source(self) -> &'static str { match self { $(Property::$name => $source),* } }
+
+            /// Whether it promises durability, and so promises nothing past the fault budget.
+            #[must_use]
+            pub fn is_durability(self) -> bool { match self { $(Property::$name => $durability),* } }
+        }
+    };
+}
+
+properties! {
+    OneLeaderPerEpoch = "one_leader_per_epoch", false,
+        "no two incarnations act as leader of a partition in one leader epoch, as controller in one controller epoch, or as leader of the coordinator in one term",
+        "Raft §5.2, KIP-101";
+    LogMatching = "log_matching", false,
+        "on the overlap of two replicas the same (offset, leader epoch) means the same bytes as written, there and before",
+        "Raft §5.3, Kip320 TLA+";
+    LeaderCompleteness = "leader_completeness", true,
+        "a new clean leader holds every record in [log start, highest high watermark ever exposed)",
+        "Raft §5.4, KIP-966 TLA+";
+    CommittedSurvives = "committed_survives", true,
+        "a record acknowledged with acks=all and above the log start is in every later clean leader's log",
+        "Kafka design, KIP-966";
+    HighWatermarkSafety = "high_watermark_safety", false,
+        "the high watermark never passes the counted log end of a running member of the maximal in-sync set, never moves while that set is smaller than min.insync.replicas, and no consumer reads past it",
+        "Kip320 StrongIsr, KIP-966";
+    IsrCompleteness = "isr_completeness", true,
+        "membership of the in-sync set, in the named incarnation, implies the log up to the high watermark",
+        "StrongIsr, KIP-497, KIP-903";
+    FencedStaysFenced = "fenced_stays_fenced", false,
+        "nothing of an older leader epoch, broker epoch, controller epoch or producer epoch takes effect",
+        "KIP-320, KIP-631, KIP-890";
+    IdempotentOrder = "idempotent_order", false,
+        "for each (producer id, epoch) sequences are contiguous modulo 2^31 in each partition's log",
+        "KIP-98";
+    StateMachineSafety = "state_machine_safety", true,
+        "applied entries of the coordinator are identical at each zxid on all servers, and state digests agree",
+        "Raft §5.4.3, Zab integrity";
+    SessionSafety = "session_safety", false,
+        "ephemerals of an ended session are gone on every server that applied the end; none vanish while the session lives unless deleted by request",
+        "ZooKeeper programmer's guide";
+    WatchOrder = "watch_order", false,
+        "a watch event is delivered before any reply that shows the change",
+        "ZooKeeper programmer's guide";
+    NothingGarbage = "nothing_garbage", false,
+        "no byte that fails its checksum, and no record that nobody sent, is returned to a client or counted as a replica",
+        "protocol-aware recovery, FAST'18";
+    RecoveredPrefix = "recovered_prefix", false,
+        "a log recovers all that was written after a process crash, and all that was synced after a power loss",
+        "fault table: process crash, power loss";
+    InconsistentOffsets = "inconsistent-offsets", true,
+        "one (partition, offset) maps to one value, among polled values and acks=all acknowledgements",
+        "Jepsen, Redpanda 21.10.1";
+    Duplicate = "duplicate", false,
+        "a value of an idempotent producer is at one offset only",
+        "Jepsen, KIP-98";
+    LostWrite = "lost-write", true,
+        "a value provably committed and below the highest offset read is polled",
+        "Jepsen, Redpanda 21.10.1";
+    Unseen = "unseen", true,
+        "a value acknowledged with acks=all and above the log start is polled by the end",
+        "Jepsen, Redpanda 21.10.1";
+    AbortedRead = "aborted-read", false,
+        "no poll returns a write known to have failed",
+        "Adya G1a";
+    PollSkip = "poll-skip", false,
+        "a client's reads skip no value without a rebalance or a seek",
+        "Jepsen, Redpanda 21.10.1";
+    NonmonotonicPoll = "nonmonotonic-poll", false,
+        "a client's reads never go back without a rebalance or a seek",
+        "Jepsen, Redpanda 21.10.1";
+    NonmonotonicSend = "nonmonotonic-send", false,
+        "an idempotent client's sends take effect in its order",
+        "Jepsen, KIP-98";
+    WriteCycle = "write-cycle", true,
+        "the order of offsets contains no cycle with the order of real time",
+        "Adya G0, Elle";
+    Linearizability = "linearizability", true,
+        "the coordinator's writes and sync+reads are linearizable",
+        "Herlihy & Wing 1990; Porcupine";
+    SnapshotRead = "snapshot-read", true,
+        "each plain read of the coordinator equals the state at its reply's zxid",
+        "ZooKeeper programmer's guide";
+    SessionOrder = "session-order", true,
+        "within a session zxids never fall and cover the session's own writes",
+        "ZooKeeper programmer's guide";
+    Availability = "availability", false,
+        "within 30 simulated seconds after healing every client progresses, every in-sync set is full, and replicas and digests agree",
+        "liveness phase";
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// A name that is no property.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a property; see sim/src/checkers/README.md for their names")]
+pub struct UnknownProperty(pub String);
+
+impl FromStr for Property {
+    type Err = UnknownProperty;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProperty> {
+        let found = Property::ALL.iter().find(|property| property.id() == text);
+        found.copied().ok_or_else(|| UnknownProperty(text.to_owned()))
+    }
+}
+
+impl Serialize for Property {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+impl<'de> Deserialize<'de> for Property {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A property that does not hold, and how one sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Which property.
+    pub property: Property,
+    /// What contradicts it, in Kafka's words: partition, offsets, values, nodes, times.
+    pub evidence: String,
+    /// When it showed, in virtual nanoseconds.
+    pub time_ns: u64,
+    /// The events or operations involved, oldest first: ordinals in the run's event log for an
+    /// invariant, operation numbers of the history for a checker.
+    pub involved: Vec<u64>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = crate::observed::seconds(self.time_ns);
+        writeln!(f, "{} is violated at {at}: {}", self.property, self.property.statement())?;
+        write!(f, "  {}", self.evidence)
+    }
+}
+
+/// What one checker found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// What it checks.
+    pub property: Property,
+    /// How often it compared something that could have been wrong.
+    pub evaluations: u64,
+    /// How many violations there were in all.
+    pub violated: u64,
+    /// The first [`VIOLATIONS_PER_CHECKER_MAX`] of them.
+    pub violations: Vec<Violation>,
+}
+
+impl Findings {
+    /// Nothing evaluated yet.
+    #[must_use]
+    pub fn new(property: Property) -> Self {
+        Findings { property, evaluations: 0, violated: 0, violations: Vec::new() }
+    }
+
+    /// Counts an evaluation; where `holds` is false, keeps a violation. The evidence is only put
+    /// together then.
+    pub fn check(
+        &mut self,
+        holds: bool,
+        time_ns: u64,
+        involved: impl AsRef<[u64]>,
+        evidence: impl FnOnce() -> String,
+    ) -> bool {
+        self.evaluations += 1;
+        if !holds {
+            self.violated += 1;
+            if self.violations.len() < VIOLATIONS_PER_CHECKER_MAX {
+                let involved = involved.as_ref().to_vec();
+                self.violations.push(Violation { property: self.property, evidence: evidence(), time_ns, involved });
+            }
+        }
+        holds
+    }
+
+    /// Whether something was evaluated and nothing violated.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.evaluations > 0 && self.violated == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_is_found_by_its_name() {
+        for property in Property::ALL {
+            assert_eq!(property.id().parse(), Ok(*property));
+        }
+        assert!("lost-writ".parse::<Property>().is_err());
+    }
+
+    #[test]
+    fn a_checker_that_never_evaluated_has_not_passed() {
+        let mut findings = Findings::new(Property::Unseen);
+        assert!(!findings.passed());
+        assert!(findings.check(true, 1, [], String::new) && findings.passed());
+        assert!(!findings.check(false, 2, [7], || "t-0@5".to_owned()) && !findings.passed());
+        assert_eq!((findings.evaluations, findings.violated), (2, 1));
+        assert!(findings.violations[0].to_string().contains("0.000000002 s"));
+    }
+}
