@@ -4,15 +4,15 @@
 //! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
 
 pub mod base;
+#[cfg(feature = "tokio")]
+pub mod client;
 pub mod consensus;
+pub mod controller;
 pub mod coordinator;
 #[cfg(feature = "tokio")]
 pub mod log;
 pub mod producer_state;
-pub mod controller;
 pub mod replication;
-#[cfg(feature = "tokio")]
-pub mod client;
 #[cfg(feature = "tokio")]
 pub mod runtime;
 pub mod wire;

@@ -1,4 +1,23 @@
-//! The coordinator: an ensemble that speaks the ZooKeeper protocol. [`tree`] is its pure state
-//! machine; consensus orders what enters it.
+//! The coordinator: an ensemble that keeps a small tree of nodes, speaks ZooKeeper's protocol, and
+//! is the truth about the cluster.
+//!
+//! [`tree`] is the replicated state, pure; [`crate::consensus`] replicates it. The rest is the
+//! shell around the two: the server decides, the storage keeps, the peers carry.
 
 pub mod tree;
+
+#[cfg(feature = "tokio")]
+mod config;
+#[cfg(feature = "tokio")]
+mod expiry;
+#[cfg(feature = "tokio")]
+mod peers;
+#[cfg(feature = "tokio")]
+mod server;
+#[cfg(feature = "tokio")]
+mod storage;
+
+#[cfg(feature = "tokio")]
+pub use config::{Config, Member};
+#[cfg(feature = "tokio")]
+pub use server::{CoordinatorError, Listeners, format, run};

@@ -81,7 +81,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let entries = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
         let topic_id = open_metadata(&disk, &directory, topic_id).await?;
         let (point_file, point) = open_point(&disk, &directory).await?;
-        let mut bases: Vec<i64> = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
+        let mut bases: Vec<i64> =
+            entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
         bases.sort_unstable();
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
@@ -100,7 +101,11 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 }
 
-async fn open_metadata<D: Disk>(disk: &D, directory: &Path, expected: Option<TopicId>) -> Result<Option<TopicId>, LogError> {
+async fn open_metadata<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    expected: Option<TopicId>,
+) -> Result<Option<TopicId>, LogError> {
     let path = directory.join(PARTITION_METADATA);
     let found = read_whole(disk, &path).await?.and_then(|text| partition_metadata::decode(&text));
     match (found, expected) {
@@ -171,7 +176,10 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         for (at, base) in bases.iter().copied().enumerate() {
             let continues = base == self.log_end && self.load_segment(base, bases.get(at + 1).copied()).await?;
             if !continues {
-                let after = bases[at..].iter().copied().filter(|left| self.segments.last().is_none_or(|s| s.base_offset != *left));
+                let after = bases[at..]
+                    .iter()
+                    .copied()
+                    .filter(|left| self.segments.last().is_none_or(|s| s.base_offset != *left));
                 return self.cut_segments(after.collect());
             }
         }
@@ -214,8 +222,15 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             changes.note();
         }
         let largest_timestamp = index.largest_timestamp();
-        let mut segment =
-            Segment { base_offset, file, size, index: Some(index), largest_timestamp, changes, index_changes: Changes::default() };
+        let mut segment = Segment {
+            base_offset,
+            file,
+            size,
+            index: Some(index),
+            largest_timestamp,
+            changes,
+            index_changes: Changes::default(),
+        };
         if next_base.is_some() && size == len {
             self.close(&mut segment, &view).await?;
         }
@@ -278,7 +293,9 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             let position = scan.position();
             let reason = match scan.next(checked).await? {
                 Step::End => return Ok(position),
-                Step::Batch(found) if found.header.leader_epoch < self.last_epoch => "its leader epoch goes back".to_owned(),
+                Step::Batch(found) if found.header.leader_epoch < self.last_epoch => {
+                    "its leader epoch goes back".to_owned()
+                }
                 Step::Batch(found) => {
                     index.note(found.place_in(view.base_offset), self.config.index_interval_bytes);
                     self.take_in(&found)?;
@@ -361,7 +378,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let lives = |base| self.segments.iter().any(|segment| segment.base_offset == base);
         for entry in entries.iter().filter(|entry| !entry.is_directory) {
             let snapshot = parse_offset_file(&entry.name, SNAPSHOT_SUFFIX);
-            let index = [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
+            let index =
+                [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
             let stray = entry.name.ends_with(TEMPORARY_SUFFIX)
                 || snapshot.is_some_and(|offset| Some(offset) != self.point.snapshot_offset)
                 || index.is_some_and(|base| !lives(base));

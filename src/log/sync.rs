@@ -4,12 +4,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use super::Log;
 use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
 use super::names::{DURABLE_POINT, LEADER_EPOCH_CHECKPOINT, SNAPSHOT_SUFFIX, TEMPORARY_SUFFIX, offset_file};
 use super::segment::write_whole;
 use super::truncate::Cut;
-use super::Log;
 use crate::runtime::{Disk, File, OpenMode};
 
 /// Index files of the active segment are written when they lag by so many bytes of records. What
@@ -149,9 +149,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 
     fn barrier(&self) -> Barrier {
-        let pending = |segment: &&super::Segment<D::File>| {
-            segment.changes.are_pending() || segment.index_changes.are_pending()
-        };
+        let pending =
+            |segment: &&super::Segment<D::File>| segment.changes.are_pending() || segment.index_changes.are_pending();
         Barrier {
             log_end: self.log_end,
             bytes_since_point: self.bytes_since_point,
@@ -316,7 +315,12 @@ impl<D: Disk> Device<D> {
 
 /// Replaces a file by way of a temporary one, so that it always holds the old or the new contents.
 /// The directory is yet to be synced.
-pub(super) async fn replace_durably<D: Disk>(disk: &D, directory: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+pub(super) async fn replace_durably<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), LogError> {
     let temporary = directory.join(format!("{name}{TEMPORARY_SUFFIX}"));
     let file = write_whole(disk, &temporary, bytes)?;
     file.sync().await.map_err(LogError::io(&temporary, "sync"))?;

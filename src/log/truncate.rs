@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use super::Log;
 use super::batches::{FoundBatch, SCAN_CHUNK_BYTES, Step, end_marker};
 use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
@@ -15,7 +16,6 @@ use super::locate::{OrderedScan, START, SegmentView, StartPlace};
 use super::names::{DURABLE_POINT, SNAPSHOT_SUFFIX, offset_file};
 use super::segment::{Segment, read_whole};
 use super::sync::{Completed, Outcome, Work, persist};
-use super::Log;
 use crate::producer_state::{ProducerStates, decode_snapshot};
 use crate::runtime::{Disk, File};
 
@@ -54,7 +54,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let alive = self.begin_work()?;
         let restart = (offset <= self.log_start && offset < self.log_end).then(|| self.point_at(offset.max(0)));
         let survey = (restart.is_none() && offset < self.log_end).then(|| self.survey(offset));
-        let restarted = restart.map(|point| self.persist_point(alive.clone(), Some(point), Work::Restart(point.log_start)));
+        let restarted =
+            restart.map(|point| self.persist_point(alive.clone(), Some(point), Work::Restart(point.log_start)));
         Ok(async move {
             match (restarted, survey) {
                 (Some(restarted), _) => restarted.await,
@@ -242,7 +243,12 @@ async fn replay<F: File>(
     }
 }
 
-pub(super) fn damaged<F>(view: &SegmentView<F>, position: u64, offset: i64, reason: &dyn std::fmt::Display) -> LogError {
+pub(super) fn damaged<F>(
+    view: &SegmentView<F>,
+    position: u64,
+    offset: i64,
+    reason: &dyn std::fmt::Display,
+) -> LogError {
     LogError::Damaged { path: view.path.clone(), position, offset, reason: reason.to_string() }
 }
 

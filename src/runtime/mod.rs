@@ -13,6 +13,7 @@
 
 pub mod disk;
 pub mod network;
+pub mod select;
 pub mod timeout;
 pub mod tokio_runtime;
 
@@ -24,6 +25,7 @@ use crate::base::time::Instant;
 
 pub use disk::{Disk, Entry, File, OpenMode};
 pub use network::{Listener, Network, Stream, StreamReader, StreamWriter};
+pub use select::{Either, select};
 pub use timeout::{TimedOut, timeout, timeout_at};
 
 /// Everything that a node may reach.

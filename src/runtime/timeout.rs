@@ -1,11 +1,9 @@
 //! A bound on how long a future may take, on any [`Clock`].
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
 use std::time::Duration;
 
-use super::Clock;
+use super::{Clock, Either, select};
 use crate::base::time::Instant;
 
 /// The time was over before the future was ready.
@@ -23,15 +21,10 @@ pub async fn timeout_at<C: Clock, F: Future>(clock: &C, deadline: Instant, futur
     race(future, clock.sleep_until(deadline)).await
 }
 
-/// The future is polled first, so that a result that is ready at the deadline still counts.
+/// The future comes first, so that a result that is ready at the deadline still counts.
 async fn race<F: Future>(future: F, sleep: impl Future<Output = ()>) -> Result<F::Output, TimedOut> {
-    let mut future = pin!(future);
-    let mut sleep = pin!(sleep);
-    poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        sleep.as_mut().poll(context).map(|()| Err(TimedOut))
-    })
-    .await
+    match select(future, sleep).await {
+        Either::First(output) => Ok(output),
+        Either::Second(()) => Err(TimedOut),
+    }
 }

@@ -1,6 +1,3 @@
-//! Codecs of what nodes and clients say to each other. Pure: bytes in, values out, and back.
-
-pub mod zookeeper;
 //! Bytes on the wire: Kafka's protocol, ZooKeeper's, and the framing they share.
 //!
 //! Pure codecs. Decoding works within a budget that follows from the bytes received, and answers
@@ -9,3 +6,4 @@ pub mod zookeeper;
 pub mod frame;
 pub mod kafka;
 pub mod private;
+pub mod zookeeper;

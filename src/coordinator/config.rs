@@ -1,0 +1,71 @@
+//! What a coordinator server is told when it starts.
+
+use std::time::Duration;
+
+use crate::base::address::Address;
+use crate::base::ids::ServerId;
+use crate::base::plants::Plants;
+use crate::consensus::{Limits, Timing};
+
+/// One server of the ensemble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: ServerId,
+    /// Where the other servers reach it.
+    pub peer_address: Address,
+    /// Where clients reach it.
+    pub client_address: Address,
+}
+
+/// The configuration of one server. Names in a properties file are ZooKeeper's (`tickTime`,
+/// `minSessionTimeout`, `snapCount`).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This server.
+    pub id: ServerId,
+    /// The whole ensemble, this server included.
+    pub ensemble: Vec<Member>,
+    /// The shortest session time-out that is granted.
+    pub session_timeout_min: Duration,
+    /// The longest session time-out that is granted.
+    pub session_timeout_max: Duration,
+    /// A snapshot is taken after this many entries.
+    pub snapshot_entries: u64,
+    /// How long consensus waits.
+    pub timing: Timing,
+    /// How much consensus holds.
+    pub limits: Limits,
+    /// Planted bugs; without effect on a real runtime.
+    pub plants: Plants,
+}
+
+impl Config {
+    /// Server `id` of `ensemble` with ZooKeeper's defaults: a tick of 2 s, sessions of 2 to 20
+    /// ticks, a snapshot every 100,000 entries.
+    #[must_use]
+    pub fn new(id: ServerId, ensemble: Vec<Member>) -> Self {
+        Config {
+            id,
+            ensemble,
+            session_timeout_min: Duration::from_secs(4),
+            session_timeout_max: Duration::from_secs(40),
+            snapshot_entries: 100_000,
+            timing: Timing::default(),
+            limits: Limits::default(),
+            plants: Plants::NONE,
+        }
+    }
+
+    /// This server's own entry of the ensemble.
+    #[must_use]
+    pub fn own(&self) -> Option<&Member> {
+        self.ensemble.iter().find(|member| member.id == self.id)
+    }
+
+    /// The time-out that is granted where a client asks for `wanted`.
+    #[must_use]
+    pub fn negotiate(&self, wanted: Duration) -> Duration {
+        wanted.max(self.session_timeout_min).min(self.session_timeout_max)
+    }
+}

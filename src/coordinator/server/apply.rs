@@ -1,0 +1,97 @@
+//! Applying committed entries: to the tree, then to whoever waits.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use super::{CoordinatorError, Server};
+use crate::base::checksum::crc32c;
+use crate::base::event::{CoordinatorEvent, Event};
+use crate::base::ids::ServerId;
+use crate::consensus::{Entry, EntryKind};
+use crate::coordinator::storage::StorageOp;
+use crate::coordinator::tree::{Applied, Op, Origin, Reply, Txn};
+use crate::runtime::Runtime;
+
+/// The time and the transaction that an entry's payload holds.
+fn decode(mut payload: Bytes) -> Result<(i64, Txn), String> {
+    let time_ms = payload.try_get_i64().map_err(|error| error.to_string())?;
+    Ok((time_ms, Txn::decode(payload).map_err(|error| error.to_string())?))
+}
+
+impl<R: Runtime> Server<R> {
+    /// Applies one entry. Watch events go out before the replies that show the change.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        if self.failure.is_some() {
+            return;
+        }
+        let (time_ms, txn) = match entry.kind {
+            EntryKind::NoOp => (0, Txn::of_ensemble(Origin { server: ServerId(0), request: 0 }, Op::Noop)),
+            EntryKind::Data => match decode(entry.payload.clone()) {
+                Ok(decoded) => decoded,
+                Err(problem) => {
+                    self.failure = Some(CoordinatorError::Entry { index: entry.index, problem });
+                    return;
+                }
+            },
+        };
+        let applied = self.tree.apply(entry.zxid, time_ms, &txn);
+        self.applied = entry.position();
+        self.observe_applied(entry);
+        self.notify_watchers(&applied);
+        self.session_changed(&txn, &applied);
+        self.answer_waiting(applied);
+        if entry.kind == EntryKind::NoOp && self.leadership.as_ref().is_some_and(|own| own.term == entry.zxid.term()) {
+            self.leadership_ready();
+        }
+        self.maybe_snapshot();
+    }
+
+    fn observe_applied(&self, entry: &Entry) {
+        let state_digest = self.tree.state_digest();
+        self.runtime.observe(|| {
+            let (index, zxid, entry_digest) = (entry.index, entry.zxid, crc32c(&entry.payload));
+            Event::Coordinator(CoordinatorEvent::Applied { index, zxid, entry_digest, state_digest })
+        });
+    }
+
+    fn notify_watchers(&mut self, applied: &Applied) {
+        for change in &applied.changes {
+            for owed in self.watches.trigger(change) {
+                self.notify(owed.watcher, owed.kind, &owed.path, applied.zxid);
+            }
+        }
+    }
+
+    /// Sessions that were attached or have ended by this entry.
+    fn session_changed(&mut self, txn: &Txn, applied: &Applied) {
+        if let Ok(Reply::Attached { timeout_ms, .. }) = &applied.result {
+            let timeout = Duration::from_millis((*timeout_ms).into());
+            if let Some(leadership) = &mut self.leadership {
+                leadership.expiry.restart(applied.session, timeout, self.runtime.now());
+            }
+            self.close_moved_session(applied.session);
+        }
+        let Some(ended) = &applied.ended else { return };
+        if let Some(leadership) = &mut self.leadership {
+            leadership.expiry.remove(ended.session);
+        }
+        self.runtime.observe(|| {
+            let (session, expired) = (ended.session, ended.expired);
+            let ephemerals = ended.ephemerals.iter().map(ToString::to_string).collect();
+            Event::Coordinator(CoordinatorEvent::SessionEnded { session, expired, ephemerals })
+        });
+        if !matches!(txn.op, Op::CloseSession) {
+            self.close_moved_session(ended.session);
+        }
+    }
+
+    fn maybe_snapshot(&mut self) {
+        if self.applied.index < self.snapshot_index + self.config.snapshot_entries {
+            return;
+        }
+        self.snapshot_index = self.applied.index;
+        let (position, tree) = (self.applied, self.tree.clone());
+        self.storage_ops.push(StorageOp::Snapshot { position, tree });
+    }
+}

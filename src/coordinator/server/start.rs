@@ -1,0 +1,206 @@
+//! From a directory and a configuration to a running server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::clients::Clients;
+use super::connection;
+use super::{INBOX_INPUTS_MAX, Inbox, Input, Server};
+use crate::base::address::Address;
+use crate::base::ids::ServerId;
+use crate::consensus::{self, BadRecovery, Consensus, Fault, Position, Recovered, Standing, Voters};
+use crate::coordinator::config::Config;
+use crate::coordinator::peers::{self, Peer};
+use crate::coordinator::storage::{self, Format, Opened, Storage, StorageError};
+use crate::coordinator::tree::{Tree, Watches, snapshot};
+use crate::runtime::{Runtime, Task};
+
+/// Why a coordinator server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// Another process uses the directory.
+    #[error("the data directory is in use by another process: stop that one, or choose another directory")]
+    Locked(#[source] io::Error),
+    /// Its disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A snapshot that was durable cannot be read.
+    #[error("the snapshot is damaged: {0}; remove this server's data directory and let it catch up from the others")]
+    Snapshot(#[from] snapshot::BadSnapshot),
+    /// What the disk holds is no state that a server can be in.
+    #[error(transparent)]
+    Recovery(#[from] BadRecovery),
+    /// A port cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: Address,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The server is not in its own ensemble.
+    #[error("server {0} is not a member of its own ensemble")]
+    NotAMember(ServerId),
+    /// Consensus saw what must never happen.
+    #[error("stopped: {0}")]
+    Fault(Fault),
+    /// An entry that was committed cannot be understood.
+    #[error(
+        "stopped: the committed entry {index} cannot be decoded: {problem}; is this version older than the others?"
+    )]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The sockets of a server. Bound before it starts, so that ports can be chosen freely.
+pub struct Listeners<R: Runtime> {
+    /// For the other servers.
+    pub peers: R::Listener,
+    /// For clients.
+    pub clients: R::Listener,
+}
+
+impl<R: Runtime> Listeners<R> {
+    /// Binds the addresses that the ensemble names for this server.
+    pub async fn bind(runtime: &R, config: &Config) -> Result<Self, CoordinatorError> {
+        let own = config.own().ok_or(CoordinatorError::NotAMember(config.id))?;
+        let peers = listen(runtime, &own.peer_address).await?;
+        let clients = listen(runtime, &own.client_address).await?;
+        Ok(Listeners { peers, clients })
+    }
+}
+
+async fn listen<R: Runtime>(runtime: &R, address: &Address) -> Result<R::Listener, CoordinatorError> {
+    let failed = |error| CoordinatorError::Listen { address: address.clone(), error };
+    runtime.listen(address).await.map_err(failed)
+}
+
+/// Formats an empty directory for `server`: once, when the ensemble is made, or as a replacement
+/// for a lost disk. A replacement catches up and serves, but never votes.
+pub async fn format<R: Runtime>(runtime: &R, server: ServerId, replacement: bool) -> Result<(), CoordinatorError> {
+    runtime.lock().map_err(CoordinatorError::Locked)?;
+    Ok(Format::write(runtime, server, replacement).await.map_err(StorageError::from)?)
+}
+
+/// Runs a server until `stop` becomes true or it fails.
+pub async fn run<R: Runtime>(
+    runtime: R,
+    config: Config,
+    listeners: Listeners<R>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), CoordinatorError> {
+    runtime.lock().map_err(CoordinatorError::Locked)?;
+    let format = Format::read(&runtime, config.id).await.map_err(StorageError::from)?;
+    let opened = Storage::open(runtime.clone()).await?;
+    let (inbox, inputs) = mpsc::channel(INBOX_INPUTS_MAX);
+    let (mut server, storage, batches) = recover(&runtime, config, format, opened)?;
+    let mut tasks = vec![
+        runtime.spawn("storage", storage::work(storage, batches, inbox.clone())),
+        runtime.spawn("stop", forward_stop(stop, inbox.clone())),
+        runtime.spawn("accept clients", connection::accept_all(runtime.clone(), listeners.clients, inbox.clone())),
+        runtime.spawn(
+            "accept peers",
+            peers::accept_all(runtime.clone(), server.config.id, listeners.peers, inbox.clone()),
+        ),
+    ];
+    tasks.extend(link_peers(&mut server, &inbox));
+    drop(inbox);
+    let result = server.serve(inputs).await;
+    tasks.iter().for_each(Task::cancel);
+    result
+}
+
+async fn forward_stop(mut stop: watch::Receiver<bool>, inbox: Inbox) {
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        // If the server is gone already, there is nothing left to stop.
+        let _ = inbox.send(Input::Stop).await;
+    }
+}
+
+fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: &Inbox) -> Vec<R::Task> {
+    let own = server.config.id;
+    let others: Vec<_> = server.config.ensemble.iter().filter(|member| member.id != own).cloned().collect();
+    let link = |member: crate::coordinator::config::Member| {
+        let (link, queue) = mpsc::channel::<Bytes>(peers::QUEUE_MESSAGES_MAX);
+        server.links.insert(member.id, link);
+        let peer = Peer { own, id: member.id, address: member.peer_address };
+        server.runtime.spawn("peer writer", peers::send_all(server.runtime.clone(), peer, queue, inbox.clone()))
+    };
+    others.into_iter().map(link).collect()
+}
+
+type Recovery<R> = (Server<R>, Storage<R>, mpsc::Receiver<Vec<storage::StorageOp>>);
+
+fn recover<R: Runtime>(
+    runtime: &R,
+    config: Config,
+    format: Format,
+    opened: Opened<R>,
+) -> Result<Recovery<R>, CoordinatorError> {
+    let (position, tree) = match opened.snapshot {
+        Some((position, bytes)) => (position, snapshot::decode(bytes)?),
+        None => (Position::ZERO, Tree::new()),
+    };
+    if opened.torn_bytes > 0 {
+        tracing::info!(bytes = opened.torn_bytes, "cut a torn tail of the log");
+    }
+    let recovered = Recovered {
+        hard_state: opened.log.hard_state,
+        snapshot: position,
+        log_base: opened.log.base,
+        entries: opened.log.entries.into(),
+    };
+    let standing = if format.is_replacement() { Standing::Blank } else { Standing::Member };
+    let plants = config.plants.for_runtime(R::PLANTS);
+    let consensus = Consensus::recover(consensus_config(runtime, &config, plants)?, standing, recovered)?;
+    let (storage, batches) = mpsc::channel(1);
+    let server = Server {
+        runtime: runtime.clone(),
+        plants,
+        config,
+        consensus,
+        effects: Vec::new(),
+        timers: BTreeMap::new(),
+        tree,
+        applied: position,
+        snapshot_index: position.index,
+        links: BTreeMap::new(),
+        storage,
+        storage_ops: Vec::new(),
+        storage_busy: false,
+        clients: Clients::default(),
+        watches: Watches::default(),
+        next_number: runtime.random_u64("request numbers"),
+        waiting: BTreeMap::new(),
+        reads: BTreeMap::new(),
+        proposals: Vec::new(),
+        proposers: BTreeMap::new(),
+        leadership: None,
+        touched: BTreeSet::new(),
+        next_housekeeping: runtime.now(),
+        failure: None,
+        stopping: false,
+    };
+    Ok((server, opened.storage, batches))
+}
+
+fn consensus_config<R: Runtime>(
+    runtime: &R,
+    config: &Config,
+    plants: crate::base::plants::Plants,
+) -> Result<consensus::Config, BadRecovery> {
+    let voters = Voters::new(config.ensemble.iter().map(|member| member.id))?;
+    let incarnation = runtime.random_u64("consensus incarnation");
+    let mut own = consensus::Config::new(config.id, voters, incarnation);
+    own.timing = config.timing;
+    own.limits = config.limits;
+    own.plants = plants;
+    Ok(own)
+}
