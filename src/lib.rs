@@ -4,6 +4,8 @@
 //! `docs/ARCHITECTURE.md` for the layers, the code map and the invariants.
 
 pub mod base;
+#[cfg(feature = "tokio")]
+pub mod client;
 pub mod coordinator;
 #[cfg(feature = "tokio")]
 pub mod runtime;

@@ -1,0 +1,3 @@
+//! Clients that nodes and workloads use.
+
+pub mod coordinator;
