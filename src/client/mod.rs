@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod consumer;
+pub mod coordinator;
 pub mod metadata;
 pub mod producer;
 pub mod subscription;
