@@ -1,7 +1,12 @@
 //! The seeded simulator of Wyrd.
 
 pub mod checkers;
+pub mod draw;
+pub mod file_error;
 pub mod history;
 pub mod invariants;
 pub mod observed;
+pub mod scenario;
+pub mod schedule;
+pub mod swarm;
 pub mod verdict;
