@@ -335,7 +335,7 @@ fn flip(bits: &mut [u64], entry: u32) {
 }
 
 #[cfg(test)]
-pub(super) mod examples {
+pub(crate) mod examples {
     //! Short ways to write a coordinator history by hand.
 
     use super::*;

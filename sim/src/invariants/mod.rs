@@ -26,6 +26,7 @@ pub mod state_machine_safety;
 pub mod watch_order;
 
 use crate::observed::{FaultNote, Node, Observed};
+use crate::probes::Probes;
 use crate::verdict::Findings;
 use budget::Budget;
 use model::{Model, Topology};
@@ -97,6 +98,7 @@ pub struct Invariants {
     budget: Budget,
     depth: Depth,
     invariants: Vec<Box<dyn Invariant>>,
+    probes: Probes,
     ordinal: u64,
 }
 
@@ -118,7 +120,8 @@ impl Invariants {
             Box::new(session_safety::SessionSafety::new()),
             Box::new(watch_order::WatchOrder::new()),
         ];
-        Invariants { model: Model::new(topology), budget: Budget::default(), depth, invariants, ordinal: 0 }
+        let (model, budget, probes) = (Model::new(topology), Budget::default(), Probes::default());
+        Invariants { model, budget, depth, invariants, probes, ordinal: 0 }
     }
 
     /// Takes an event. Call it in the step in which the node observed it. Gives back how many
@@ -131,6 +134,7 @@ impl Invariants {
         for invariant in &mut self.invariants {
             invariant.before(world, seen);
         }
+        self.probes.observe(&self.model, seen);
         self.model.take(seen);
         self.budget.take(&self.model, seen);
         self.model.forget_lost(seen, &self.budget);
@@ -173,6 +177,12 @@ impl Invariants {
     #[must_use]
     pub fn findings(&self) -> Vec<Findings> {
         self.invariants.iter().map(|invariant| invariant.findings().clone()).collect()
+    }
+
+    /// Which rare states were reached, and how often.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// The cluster as events show it.
