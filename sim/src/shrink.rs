@@ -313,7 +313,7 @@ mod tests {
     fn a_race_that_needs_another_scheduling_seed_is_kept() {
         // Once a fault is left out, the race shows only under every third scheduling seed.
         let mut oracle = |schedule: &Schedule| {
-            let raced = schedule.faults.len() == 20 || schedule.scheduling_seed % 3 == 0;
+            let raced = schedule.faults.len() == 20 || schedule.scheduling_seed.is_multiple_of(3);
             verdict(hits(schedule, 3) && raced, Property::LostWrite)
         };
         let shrunk = shrink(&schedule(20), None, ShrinkBudget::default(), &mut oracle).expect("it fails");

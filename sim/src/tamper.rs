@@ -277,10 +277,10 @@ fn corrupt_read(history: &mut CoordinatorHistory, draw: &mut Draw, synced: bool)
         })
         .collect();
     let op = *draw.pick(&reads)?;
-    if let Outcome::Ok(reply) = &mut history.operations[op].outcome {
-        if let Answer::Value(Some(register)) = &mut reply.answer {
-            register.value = FOREIGN_VALUE;
-        }
+    if let Outcome::Ok(reply) = &mut history.operations[op].outcome
+        && let Answer::Value(Some(register)) = &mut reply.answer
+    {
+        register.value = FOREIGN_VALUE;
     }
     Some(())
 }
@@ -393,10 +393,9 @@ fn corrupt_applied(entries: &mut [Entry], draw: &mut Draw) -> Option<()> {
     let mut again = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         if let Entry::Event(Observed { event: Event::Coordinator(CoordinatorEvent::Applied { index, .. }), .. }) = entry
+            && !first.insert(*index)
         {
-            if !first.insert(*index) {
-                again.push(at);
-            }
+            again.push(at);
         }
     }
     let at = *draw.pick(&again)?;
