@@ -200,3 +200,27 @@ impl Invariants {
 
 #[cfg(test)]
 pub(crate) mod examples;
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{Cluster, N3, N4, N5, batch};
+
+    #[test]
+    fn a_calm_run_of_many_batches_violates_nothing_and_evaluates_what_it_shows() {
+        let mut cluster = Cluster::synced();
+        cluster.commit_three_batches();
+        for offset in 6..3_000 {
+            for node in [N3, N4, N5] {
+                cluster.append(node, batch(offset, offset, 1));
+                cluster.sync(node, offset + 1);
+            }
+            cluster.expose(N3, offset + 1, &[N3, N4, N5]);
+            cluster.acknowledge(N3, offset, offset);
+        }
+        cluster.elect(N4);
+        cluster.invariants.finish(cluster.now_ns);
+        cluster.assert_clean(crate::verdict::Property::CommittedSurvives);
+        let model = &cluster.invariants.model().partitions[0];
+        assert_eq!((model.exposed, model.committed.len(), model.acknowledged.len()), (3_000, 2_997, 2_997));
+    }
+}

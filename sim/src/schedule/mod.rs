@@ -224,6 +224,12 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_seed_reads_back_equal() {
+        let schedule = Schedule::new(u64::MAX, "standard");
+        assert_eq!(Schedule::parse(&schedule.print()), Ok(schedule));
+    }
+
+    #[test]
     fn mistakes_are_reported_with_line_and_remedy() {
         let good = examples::one_of_each().print();
         let mistakes = [
