@@ -17,8 +17,8 @@ use crate::history::{OpId, Outcome};
 use crate::observed::seconds;
 use crate::verdict::{Findings, Property};
 
-/// The most steps that one history's search may take.
-pub const STEPS_MAX: u64 = 4_000_000;
+/// The most steps that one history's search may take. Each may keep a memo of some 300 bytes.
+pub const STEPS_MAX: u64 = 400_000;
 
 /// The registers that exist; the state that operations are replayed on.
 type State = BTreeMap<PathIndex, Register>;
@@ -258,7 +258,7 @@ impl<'h> Search<'h> {
             if steps > self.steps_max {
                 return Linearizable::OutOfBudget { steps: self.steps_max };
             }
-            if entry != head && entry % 2 == 0 {
+            if entry != head && is_call(entry) {
                 let mut after = state.clone();
                 if self.fits(entry, &mut after, &state) {
                     flip(&mut explained, entry);
@@ -321,12 +321,16 @@ impl<'h> Search<'h> {
         let head = 2 * self.part.len() as u32;
         let mut found = Vec::new();
         let mut entry = self.next[head as usize];
-        while entry != head && entry % 2 == 0 {
+        while entry != head && is_call(entry) {
             found.push(self.part[entry as usize / 2]);
             entry = self.next[entry as usize];
         }
         found
     }
+}
+
+fn is_call(entry: u32) -> bool {
+    entry.is_multiple_of(2)
 }
 
 fn flip(bits: &mut [u64], entry: u32) {
@@ -335,7 +339,7 @@ fn flip(bits: &mut [u64], entry: u32) {
 }
 
 #[cfg(test)]
-pub(super) mod examples {
+pub(crate) mod examples {
     //! Short ways to write a coordinator history by hand.
 
     use super::*;

@@ -123,7 +123,7 @@ pub fn describe(history: &KafkaHistory, op: OpId) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod examples {
+pub(crate) mod examples {
     //! Short ways to write a history by hand.
 
     use super::*;

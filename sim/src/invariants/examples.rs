@@ -15,6 +15,7 @@ use wyrdlog::base::partition_state::{Durability, InSyncReplica, PartitionState};
 use super::model::Topology;
 use super::{Depth, Invariants};
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
+use crate::tamper::Entry;
 use crate::verdict::{Findings, Property};
 
 pub const N3: Node = Node(3);
@@ -55,6 +56,8 @@ pub struct Cluster {
     pub zxid: i64,
     pub leader_epoch: i32,
     pub partition_epoch: i32,
+    /// Everything that was fed, in order.
+    pub entries: Vec<Entry>,
 }
 
 impl Cluster {
@@ -67,19 +70,14 @@ impl Cluster {
     }
 
     fn of_class(durability: Durability) -> Self {
-        let topology = Topology {
-            brokers: (1..=3).map(|broker| (BrokerId(broker), Node(broker as u16 + 2))).collect(),
-            servers: (1..=3).map(|server| (ServerId(server), Node(server as u16 - 1))).collect(),
-            topics: BTreeMap::from([(Arc::from("t"), (2, durability))]),
-            unclean_election: false,
-        };
         let mut cluster = Cluster {
-            invariants: Invariants::new(topology, Depth::Recomputed),
+            invariants: Invariants::new(Self::topology(durability), Depth::Recomputed),
             lives: BTreeMap::new(),
             now_ns: 0,
             zxid: 100,
             leader_epoch: 0,
             partition_epoch: 0,
+            entries: Vec::new(),
         };
         for node in [N3, N4, N5] {
             cluster.register(node);
@@ -88,10 +86,21 @@ impl Cluster {
         cluster
     }
 
+    pub fn topology(durability: Durability) -> Topology {
+        Topology {
+            brokers: (1..=3).map(|broker| (BrokerId(broker), Node(broker as u16 + 2))).collect(),
+            servers: (1..=3).map(|server| (ServerId(server), Node(server as u16 - 1))).collect(),
+            topics: BTreeMap::from([(Arc::from("t"), (2, durability))]),
+            unclean_election: false,
+        }
+    }
+
     pub fn see(&mut self, node: Node, event: Event) {
         self.now_ns += 1;
         let incarnation = *self.lives.entry(node).or_insert(1);
-        self.invariants.observe(&Observed { time_ns: self.now_ns, node, incarnation, event });
+        let observed = Observed { time_ns: self.now_ns, node, incarnation, event };
+        self.invariants.observe(&observed);
+        self.entries.push(Entry::Event(observed));
     }
 
     pub fn log(&mut self, node: Node, event: LogEvent) {
@@ -109,6 +118,7 @@ impl Cluster {
     pub fn fault(&mut self, note: FaultNote) {
         self.now_ns += 1;
         self.invariants.fault(self.now_ns, &note);
+        self.entries.push(Entry::Fault { time_ns: self.now_ns, note });
     }
 
     pub fn exceeds(&self, note: FaultNote) -> bool {

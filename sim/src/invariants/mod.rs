@@ -26,6 +26,7 @@ pub mod state_machine_safety;
 pub mod watch_order;
 
 use crate::observed::{FaultNote, Node, Observed};
+use crate::probes::Probes;
 use crate::verdict::Findings;
 use budget::Budget;
 use model::{Model, Topology};
@@ -97,6 +98,7 @@ pub struct Invariants {
     budget: Budget,
     depth: Depth,
     invariants: Vec<Box<dyn Invariant>>,
+    probes: Probes,
     ordinal: u64,
 }
 
@@ -118,7 +120,8 @@ impl Invariants {
             Box::new(session_safety::SessionSafety::new()),
             Box::new(watch_order::WatchOrder::new()),
         ];
-        Invariants { model: Model::new(topology), budget: Budget::default(), depth, invariants, ordinal: 0 }
+        let (model, budget, probes) = (Model::new(topology), Budget::default(), Probes::default());
+        Invariants { model, budget, depth, invariants, probes, ordinal: 0 }
     }
 
     /// Takes an event. Call it in the step in which the node observed it. Gives back how many
@@ -131,6 +134,7 @@ impl Invariants {
         for invariant in &mut self.invariants {
             invariant.before(world, seen);
         }
+        self.probes.observe(&self.model, seen);
         self.model.take(seen);
         self.budget.take(&self.model, seen);
         self.model.forget_lost(seen, &self.budget);
@@ -175,6 +179,12 @@ impl Invariants {
         self.invariants.iter().map(|invariant| invariant.findings().clone()).collect()
     }
 
+    /// Which rare states were reached, and how often.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
     /// The cluster as events show it.
     #[must_use]
     pub fn model(&self) -> &Model {
@@ -190,3 +200,27 @@ impl Invariants {
 
 #[cfg(test)]
 pub(crate) mod examples;
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{Cluster, N3, N4, N5, batch};
+
+    #[test]
+    fn a_calm_run_of_many_batches_violates_nothing_and_evaluates_what_it_shows() {
+        let mut cluster = Cluster::synced();
+        cluster.commit_three_batches();
+        for offset in 6..3_000 {
+            for node in [N3, N4, N5] {
+                cluster.append(node, batch(offset, offset, 1));
+                cluster.sync(node, offset + 1);
+            }
+            cluster.expose(N3, offset + 1, &[N3, N4, N5]);
+            cluster.acknowledge(N3, offset, offset);
+        }
+        cluster.elect(N4);
+        cluster.invariants.finish(cluster.now_ns);
+        cluster.assert_clean(crate::verdict::Property::CommittedSurvives);
+        let model = &cluster.invariants.model().partitions[0];
+        assert_eq!((model.exposed, model.committed.len(), model.acknowledged.len()), (3_000, 2_997, 2_997));
+    }
+}

@@ -1,0 +1,242 @@
+//! What a fault does. Pure data: the engine's side carries it out.
+
+use serde::{Deserialize, Serialize};
+
+use super::target::Target;
+
+/// How a partition cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// The targets from all others, in both directions.
+    Symmetric,
+    /// Nothing that the targets send arrives; what is sent to them does.
+    OneWay,
+    /// Each target from everybody, the other targets included.
+    OneFromAll,
+    /// Two halves that only the first target reaches.
+    Bridge,
+    /// Every node reaches a majority, and no two the same one. Targets are ignored.
+    MajorityRing,
+}
+
+/// Which bytes rot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Victim {
+    /// Record batches.
+    Log,
+    /// An offset, time or transaction index.
+    Index,
+    /// A checkpoint.
+    Checkpoint,
+    /// A snapshot of the coordinator or of producer state.
+    Snapshot,
+}
+
+/// What a fault does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// Cuts the network.
+    Partition {
+        /// How.
+        shape: Shape,
+        /// Around whom.
+        targets: Vec<Target>,
+        /// Whether established connections are reset; else they hang until it heals.
+        resets: bool,
+    },
+    /// Delays what a node sends and receives.
+    SlowLink {
+        /// Whose links.
+        target: Target,
+        /// Added to each direction.
+        latency_ms: u64,
+    },
+    /// Loses packets: the streams over them stall and catch up.
+    LossyLink {
+        /// Whose links.
+        target: Target,
+        /// Of a thousand packets.
+        lost_per_mille: u32,
+    },
+    /// Resets a node's connections, in mid-frame where there is one.
+    ResetConnections {
+        /// Whose.
+        target: Target,
+    },
+    /// Kills processes; their operating systems keep what was written.
+    Crash {
+        /// Whom.
+        targets: Vec<Target>,
+    },
+    /// Cuts the power of several nodes in one instant: silent, and unsynced writes may be lost.
+    PowerLoss {
+        /// Whom.
+        targets: Vec<Target>,
+    },
+    /// Freezes a process while network and time go on.
+    Pause {
+        /// Whom.
+        target: Target,
+    },
+    /// Sets a wall clock forward or back.
+    ClockJump {
+        /// Whose.
+        target: Target,
+        /// By how much.
+        by_ms: i64,
+    },
+    /// Makes a node's clocks run at another rate.
+    ClockDrift {
+        /// Whose.
+        target: Target,
+        /// Parts per million, faster or slower.
+        ppm: i64,
+    },
+    /// Makes reads and writes of a disk fail.
+    IoError {
+        /// Whose disk.
+        target: Target,
+        /// Whether it fails once or for good.
+        sticky: bool,
+    },
+    /// Makes the next sync fail, once; what was written since the last is gone.
+    FsyncFailure {
+        /// Whose disk.
+        target: Target,
+    },
+    /// Fills a disk.
+    DiskFull {
+        /// Whose disk.
+        target: Target,
+    },
+    /// Slows a disk down.
+    SlowDisk {
+        /// Whose disk.
+        target: Target,
+        /// How many times slower.
+        factor: u32,
+    },
+    /// Damages bytes at rest.
+    BitRot {
+        /// Whose disk.
+        target: Target,
+        /// Which files.
+        victim: Victim,
+        /// How many bytes.
+        bytes: u32,
+    },
+    /// Stops a node cleanly and starts it again.
+    Restart {
+        /// Whom.
+        target: Target,
+    },
+    /// Replaces a node's disk by an empty one, under the same id.
+    Replace {
+        /// Whom.
+        target: Target,
+    },
+}
+
+/// The kinds of faults: what a swarm switches on and off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // Each is documented at the action of the same name.
+pub enum FaultKind {
+    Partition,
+    SlowLink,
+    LossyLink,
+    ResetConnections,
+    Crash,
+    PowerLoss,
+    Pause,
+    ClockJump,
+    ClockDrift,
+    IoError,
+    FsyncFailure,
+    DiskFull,
+    SlowDisk,
+    BitRot,
+    Restart,
+    Replace,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: &'static [FaultKind] = &[
+        FaultKind::Partition,
+        FaultKind::SlowLink,
+        FaultKind::LossyLink,
+        FaultKind::ResetConnections,
+        FaultKind::Crash,
+        FaultKind::PowerLoss,
+        FaultKind::Pause,
+        FaultKind::ClockJump,
+        FaultKind::ClockDrift,
+        FaultKind::IoError,
+        FaultKind::FsyncFailure,
+        FaultKind::DiskFull,
+        FaultKind::SlowDisk,
+        FaultKind::BitRot,
+        FaultKind::Restart,
+        FaultKind::Replace,
+    ];
+}
+
+impl Action {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Action::Partition { .. } => FaultKind::Partition,
+            Action::SlowLink { .. } => FaultKind::SlowLink,
+            Action::LossyLink { .. } => FaultKind::LossyLink,
+            Action::ResetConnections { .. } => FaultKind::ResetConnections,
+            Action::Crash { .. } => FaultKind::Crash,
+            Action::PowerLoss { .. } => FaultKind::PowerLoss,
+            Action::Pause { .. } => FaultKind::Pause,
+            Action::ClockJump { .. } => FaultKind::ClockJump,
+            Action::ClockDrift { .. } => FaultKind::ClockDrift,
+            Action::IoError { .. } => FaultKind::IoError,
+            Action::FsyncFailure { .. } => FaultKind::FsyncFailure,
+            Action::DiskFull { .. } => FaultKind::DiskFull,
+            Action::SlowDisk { .. } => FaultKind::SlowDisk,
+            Action::BitRot { .. } => FaultKind::BitRot,
+            Action::Restart { .. } => FaultKind::Restart,
+            Action::Replace { .. } => FaultKind::Replace,
+        }
+    }
+
+    /// Whom it hits.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        match self {
+            Action::Partition { targets, .. } | Action::Crash { targets } | Action::PowerLoss { targets } => targets,
+            Action::SlowLink { target, .. }
+            | Action::LossyLink { target, .. }
+            | Action::ResetConnections { target }
+            | Action::Pause { target }
+            | Action::ClockJump { target, .. }
+            | Action::ClockDrift { target, .. }
+            | Action::IoError { target, .. }
+            | Action::FsyncFailure { target }
+            | Action::DiskFull { target }
+            | Action::SlowDisk { target, .. }
+            | Action::BitRot { target, .. }
+            | Action::Restart { target }
+            | Action::Replace { target } => std::slice::from_ref(target),
+        }
+    }
+
+    /// The list of targets, where it may have several.
+    pub fn targets_mut(&mut self) -> Option<&mut Vec<Target>> {
+        match self {
+            Action::Partition { targets, .. } | Action::Crash { targets } | Action::PowerLoss { targets } => {
+                Some(targets)
+            }
+            _ => None,
+        }
+    }
+}

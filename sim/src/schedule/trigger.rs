@@ -1,0 +1,129 @@
+//! When a fault strikes: after something happened, not when it was drawn. So a schedule survives
+//! unrelated changes of the code, and can be shrunk.
+
+use serde::{Deserialize, Serialize};
+use wyrdlog::base::ids::TopicPartition;
+
+use super::target::parse_partition;
+
+/// Something that can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Happening {
+    /// A replica became leader of the partition.
+    LeaderElected,
+    /// A leader appended a batch to the partition.
+    Appended,
+    /// A follower appended a batch to the partition.
+    Fetched,
+    /// acks=all was acknowledged.
+    Acknowledged,
+    /// The leader's high watermark moved.
+    HighWatermarkAdvanced,
+    /// The partition's in-sync set became smaller.
+    InSyncShrunk,
+    /// The partition's in-sync set became larger.
+    InSyncGrown,
+    /// The leader proposed another in-sync set.
+    InSyncProposed,
+    /// A replica truncated its log.
+    Truncated,
+    /// A replica's log was opened in a new incarnation.
+    LogOpened,
+    /// A broker became controller.
+    ControllerElected,
+    /// A coordinator server became leader.
+    CoordinatorElected,
+    /// A session ended.
+    SessionEnded,
+}
+
+impl Happening {
+    /// Whether it happens to a partition, so that one may be named.
+    #[must_use]
+    pub fn has_partition(self) -> bool {
+        !matches!(self, Happening::ControllerElected | Happening::CoordinatorElected | Happening::SessionEnded)
+    }
+}
+
+/// When a fault strikes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum Trigger {
+    /// At an instant of the run.
+    At {
+        /// Virtual milliseconds since the start of the run.
+        at_ms: u64,
+    },
+    /// Some time after something happened.
+    After {
+        /// What.
+        happening: Happening,
+        /// Where; anywhere if none.
+        partition: Option<TopicPartition>,
+        /// The how manieth time, from 1.
+        nth: u32,
+        /// How long after it.
+        delay_ms: u64,
+    },
+}
+
+/// A trigger as it is written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Happening>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nth: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+}
+
+impl TryFrom<Written> for Trigger {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written { at_ms: Some(at_ms), after: None, partition: None, nth: None, delay_ms: None } => {
+                Ok(Trigger::At { at_ms })
+            }
+            Written { at_ms: None, after: Some(happening), partition, nth, delay_ms } => {
+                let partition = partition.map(|name| {
+                    let parsed = parse_partition(&name).filter(|_| happening.has_partition());
+                    parsed.ok_or_else(|| format!("'{name}' is no partition that {happening:?} can happen to; write one such as \"t-0\", or leave it out"))
+                });
+                let nth = nth.unwrap_or(1);
+                if nth == 0 {
+                    return Err("nth counts from 1".to_owned());
+                }
+                Ok(Trigger::After {
+                    happening,
+                    partition: partition.transpose()?,
+                    nth,
+                    delay_ms: delay_ms.unwrap_or(0),
+                })
+            }
+            _ => Err("a trigger has either at_ms alone, or after with partition, nth and delay_ms".to_owned()),
+        }
+    }
+}
+
+impl From<Trigger> for Written {
+    fn from(trigger: Trigger) -> Written {
+        match trigger {
+            Trigger::At { at_ms } => Written { at_ms: Some(at_ms), ..Written::default() },
+            Trigger::After { happening, partition, nth, delay_ms } => Written {
+                at_ms: None,
+                after: Some(happening),
+                partition: partition.map(|partition| partition.to_string()),
+                nth: Some(nth),
+                delay_ms: Some(delay_ms),
+            },
+        }
+    }
+}

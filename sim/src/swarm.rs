@@ -1,0 +1,266 @@
+//! Swarm testing: each seed draws its own subset of fault kinds, rates and durations, sometimes
+//! none, and from those the concrete list of fault events.
+//!
+//! Of all seeds less than a tenth are free of faults, less than a tenth may go past the fault
+//! budget, and at least three tenths cut power.
+
+use wyrdlog::base::ids::TopicPartition;
+
+use crate::draw::Draw;
+use crate::scenario::{Cluster, FaultMix, Phases};
+use crate::schedule::{Action, BudgetMode, FaultEvent, FaultKind, Happening, Schedule, Shape, Target, Trigger, Victim};
+
+/// Seeds of a hundred without any fault, where the scenario leaves it open.
+pub const FAULT_FREE_PERCENT: u64 = 7;
+/// Seeds of a hundred that may go past the budget, where the scenario leaves it open.
+pub const BEYOND_BUDGET_PERCENT: u64 = 7;
+/// Seeds of a hundred with faults that have power cuts among them for certain.
+pub const POWER_PERCENT: u64 = 45;
+
+/// Draws the budget mode and the fault events into `schedule`.
+pub fn draw_faults(schedule: &mut Schedule, mix: &FaultMix, cluster: &Cluster, phases: Phases, draw: &mut Draw) {
+    // Everything that a scenario may fix is drawn all the same, so that fixing it shifts nothing.
+    let none = draw.percent(FAULT_FREE_PERCENT);
+    let beyond = draw.percent(BEYOND_BUDGET_PERCENT);
+    let drawn_weights = draw_weights(draw);
+    let drawn_rate = draw.between(6, 40) as u32;
+    schedule.budget = mix.budget.unwrap_or(if beyond { BudgetMode::Beyond } else { BudgetMode::Within });
+    if mix.none.unwrap_or(none) {
+        return;
+    }
+    let fixed = mix.weights.as_ref();
+    let weights = fixed.map_or(drawn_weights, |fixed| fixed.iter().map(|(kind, weight)| (*kind, *weight)).collect());
+    let per_minute = u64::from(mix.per_minute.unwrap_or(drawn_rate));
+    let count = (per_minute * phases.faults_ms / 60_000).max(1);
+    let mut drawing = Drawing { cluster, phases, draw };
+    for _ in 0..count {
+        if let Some(kind) = drawing.draw.weighted(&weights).copied() {
+            schedule.faults.push(drawing.event(kind));
+        }
+    }
+    if weights.iter().any(|(kind, weight)| *kind == FaultKind::PowerLoss && *weight > 0) {
+        let event = drawing.event(FaultKind::PowerLoss);
+        schedule.faults.push(event);
+    }
+}
+
+/// A subset of the kinds, each with a weight of its own.
+fn draw_weights(draw: &mut Draw) -> Vec<(FaultKind, u32)> {
+    let power = draw.percent(POWER_PERCENT);
+    let density = draw.between(15, 60);
+    let mut weights = Vec::new();
+    for kind in FaultKind::ALL {
+        let (on, weight) = (draw.percent(density), draw.between(1, 8) as u32);
+        if on || (power && *kind == FaultKind::PowerLoss) {
+            weights.push((*kind, weight));
+        }
+    }
+    if weights.is_empty() {
+        weights.push((FaultKind::Crash, 1));
+    }
+    weights
+}
+
+struct Drawing<'d> {
+    cluster: &'d Cluster,
+    phases: Phases,
+    draw: &'d mut Draw,
+}
+
+impl Drawing<'_> {
+    fn event(&mut self, kind: FaultKind) -> FaultEvent {
+        let action = self.action(kind);
+        let when = self.trigger();
+        // Most faults are short; some outlast every time-out. Those without a span heal at the end.
+        let longest_ms = self.draw.pick(&[300, 2_000, 8_000, 20_000]).copied().unwrap_or(2_000);
+        let span_ms = self.draw.between(20, longest_ms);
+        let instant = matches!(
+            kind,
+            FaultKind::ResetConnections
+                | FaultKind::ClockJump
+                | FaultKind::FsyncFailure
+                | FaultKind::BitRot
+                | FaultKind::Restart
+                | FaultKind::Replace
+        );
+        let lasts = instant || self.draw.percent(5);
+        FaultEvent { when, action, for_ms: (!lasts).then_some(span_ms) }
+    }
+
+    fn trigger(&mut self) -> Trigger {
+        let latest_ms = self.phases.warm_up_ms + self.phases.faults_ms.saturating_sub(1);
+        let at_ms = self.draw.between(self.phases.warm_up_ms, latest_ms.max(self.phases.warm_up_ms));
+        if self.draw.percent(60) {
+            return Trigger::At { at_ms };
+        }
+        let rare = [
+            (Happening::LeaderElected, 8),
+            (Happening::InSyncShrunk, 6),
+            (Happening::InSyncGrown, 4),
+            (Happening::InSyncProposed, 4),
+            (Happening::Truncated, 3),
+            (Happening::ControllerElected, 3),
+            (Happening::CoordinatorElected, 3),
+            (Happening::LogOpened, 2),
+        ];
+        // The first of each belong to the start of the cluster, before any fault.
+        let frequent = [(Happening::Appended, 3), (Happening::Acknowledged, 2), (Happening::HighWatermarkAdvanced, 2)];
+        let (happening, nth) = if self.draw.percent(60) {
+            (self.draw.weighted(&rare), self.draw.between(2, 5) as u32)
+        } else {
+            (self.draw.weighted(&frequent), self.draw.between(50, 600) as u32)
+        };
+        let Some(happening) = happening.copied() else { return Trigger::At { at_ms } };
+        let partition = happening.has_partition().then(|| self.partition()).flatten();
+        let delay_ms = self.draw.pick(&[0, 1, 5, 20, 130, 600]).copied().unwrap_or(0);
+        Trigger::After { happening, partition, nth, delay_ms }
+    }
+
+    fn action(&mut self, kind: FaultKind) -> Action {
+        match kind {
+            FaultKind::Partition => self.partition_action(),
+            FaultKind::Crash => Action::Crash { targets: self.targets(2) },
+            FaultKind::PowerLoss => {
+                let most = if self.draw.percent(25) { 6 } else { 1 };
+                Action::PowerLoss { targets: self.targets(most) }
+            }
+            FaultKind::SlowLink => Action::SlowLink { target: self.target(), latency_ms: self.draw.between(20, 2_000) },
+            FaultKind::LossyLink => {
+                Action::LossyLink { target: self.target(), lost_per_mille: self.draw.between(10, 500) as u32 }
+            }
+            FaultKind::ResetConnections => Action::ResetConnections { target: self.target() },
+            FaultKind::Pause => Action::Pause { target: self.target() },
+            FaultKind::ClockJump => {
+                let by_ms = self.draw.between(100, 7_200_000) as i64;
+                Action::ClockJump { target: self.target(), by_ms: if self.draw.percent(50) { -by_ms } else { by_ms } }
+            }
+            FaultKind::ClockDrift => {
+                Action::ClockDrift { target: self.target(), ppm: self.draw.between(0, 100_000) as i64 - 50_000 }
+            }
+            FaultKind::IoError => Action::IoError { target: self.target(), sticky: self.draw.percent(50) },
+            FaultKind::FsyncFailure => Action::FsyncFailure { target: self.target() },
+            FaultKind::DiskFull => Action::DiskFull { target: self.target() },
+            FaultKind::SlowDisk => {
+                Action::SlowDisk { target: self.target(), factor: self.draw.between(10, 1_000) as u32 }
+            }
+            FaultKind::BitRot => {
+                let victims = [(Victim::Log, 4), (Victim::Index, 2), (Victim::Checkpoint, 1), (Victim::Snapshot, 1)];
+                let victim = self.draw.weighted(&victims).copied().unwrap_or(Victim::Log);
+                Action::BitRot { target: self.target(), victim, bytes: self.draw.between(1, 512) as u32 }
+            }
+            FaultKind::Restart => Action::Restart { target: self.target() },
+            FaultKind::Replace => Action::Replace { target: self.broker() },
+        }
+    }
+
+    fn partition_action(&mut self) -> Action {
+        let shapes = [
+            (Shape::Symmetric, 4),
+            (Shape::OneWay, 2),
+            (Shape::OneFromAll, 2),
+            (Shape::Bridge, 1),
+            (Shape::MajorityRing, 1),
+        ];
+        let shape = self.draw.weighted(&shapes).copied().unwrap_or(Shape::Symmetric);
+        Action::Partition { shape, targets: self.targets(3), resets: self.draw.percent(30) }
+    }
+
+    fn targets(&mut self, most: u64) -> Vec<Target> {
+        let count = self.draw.between(1, most);
+        let mut targets: Vec<Target> = Vec::new();
+        for _ in 0..count {
+            let target = self.target();
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    fn target(&mut self) -> Target {
+        let by_part = self.partition();
+        match (self.draw.below(10), by_part) {
+            (0..=2, Some(partition)) => Target::Leader(partition),
+            (3..=4, Some(partition)) => Target::Follower(partition, self.draw.below(2) as u32),
+            (5, _) => Target::Controller,
+            (6, _) => Target::CoordinatorLeader,
+            (7, _) => Target::Coordinator(self.draw.between(1, u64::from(self.cluster.coordinators)) as u32),
+            _ => self.broker(),
+        }
+    }
+
+    fn broker(&mut self) -> Target {
+        Target::Broker(self.draw.between(1, u64::from(self.cluster.brokers)) as i32)
+    }
+
+    fn partition(&mut self) -> Option<TopicPartition> {
+        let topic = self.draw.pick(&self.cluster.topics)?;
+        let index = self.draw.below(u64::from(topic.partitions)) as i32;
+        Some(TopicPartition::new(topic.name.as_str(), index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Plan, Scenario};
+    use std::collections::{BTreeMap, BTreeSet};
+    use wyrdlog::base::partition_state::Durability;
+
+    fn plans() -> Vec<Plan> {
+        (0..1_000).map(|seed| Scenario::default().draw(seed)).collect()
+    }
+
+    fn share(plans: &[Plan], of: impl Fn(&Plan) -> bool) -> usize {
+        plans.iter().filter(|plan| of(plan)).count()
+    }
+
+    #[test]
+    fn the_shares_of_a_sweep_are_kept() {
+        let plans = plans();
+        let free = share(&plans, |plan| plan.schedule.faults.is_empty());
+        let beyond = share(&plans, |plan| plan.schedule.budget == BudgetMode::Beyond);
+        let cuts = |plan: &Plan| plan.schedule.faults.iter().any(|fault| fault.action.kind() == FaultKind::PowerLoss);
+        assert!((30..=100).contains(&free), "{free} of 1000 seeds are fault-free");
+        assert!((30..=100).contains(&beyond), "{beyond} of 1000 seeds go past the budget");
+        assert!(share(&plans, cuts) >= 300, "{} of 1000 seeds cut power", share(&plans, cuts));
+        for class in [Durability::Synced, Durability::PageCache] {
+            assert_eq!(share(&plans, |plan| plan.cluster.topics.iter().any(|topic| topic.durability == class)), 1_000);
+        }
+    }
+
+    #[test]
+    fn every_kind_is_drawn_and_each_seed_has_a_subset_of_its_own() {
+        let mut seen: BTreeMap<FaultKind, usize> = BTreeMap::new();
+        let mut subsets = BTreeSet::new();
+        for plan in plans() {
+            let kinds: BTreeSet<FaultKind> = plan.schedule.faults.iter().map(|fault| fault.action.kind()).collect();
+            kinds.iter().for_each(|kind| *seen.entry(*kind).or_default() += 1);
+            subsets.insert(kinds);
+        }
+        for kind in FaultKind::ALL {
+            assert!(seen.get(kind).is_some_and(|count| *count > 50), "{kind:?}: {seen:?}");
+        }
+        assert!(subsets.len() > 500, "{} subsets", subsets.len());
+    }
+
+    #[test]
+    fn every_drawn_schedule_reads_back_equal() {
+        for plan in plans().iter().take(100) {
+            assert_eq!(Schedule::parse(&plan.schedule.print()).as_ref(), Ok(&plan.schedule));
+        }
+    }
+
+    #[test]
+    fn a_scenario_can_fix_the_mix() {
+        let mut scenario = Scenario::default();
+        scenario.faults.weights = Some(BTreeMap::from([(FaultKind::Pause, 1)]));
+        scenario.faults.per_minute = Some(60);
+        scenario.faults.none = Some(false);
+        for seed in 0..20 {
+            let faults = scenario.draw(seed).schedule.faults;
+            assert_eq!(faults.len(), 35);
+            assert!(faults.iter().all(|fault| fault.action.kind() == FaultKind::Pause));
+        }
+    }
+}

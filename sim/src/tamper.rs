@@ -1,0 +1,494 @@
+//! Tampering: a passing run's record is edited, and the checker named by the edit must reject it,
+//! every time. A checker that lets an edited record pass does not check.
+//!
+//! Each edit picks an entry where the rejection is *guaranteed*, not merely likely; where a record
+//! has no such entry, [`tamper`] gives nothing.
+
+use std::collections::BTreeSet;
+
+use wyrdlog::base::event::{CoordinatorEvent, Event, LogEvent, ReplicaEvent};
+
+use crate::checkers::availability::{self, AfterHealing};
+use crate::checkers::snapshot_read::Committed;
+use crate::checkers::{check_coordinator, check_kafka, sightings::Sightings};
+use crate::draw::Draw;
+use crate::history::coordinator::{self, Answer, CoordinatorHistory};
+use crate::history::kafka::{Call, KafkaHistory, Reply};
+use crate::history::{OpId, Outcome};
+use crate::invariants::model::Topology;
+use crate::invariants::{Depth, Invariants};
+use crate::observed::{FaultNote, Observed};
+use crate::verdict::{Findings, Property};
+
+/// A value that no workload sends.
+const FOREIGN_VALUE: u64 = u64::MAX;
+
+/// What was recorded at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A node observed something.
+    Event(Observed),
+    /// A fault took effect.
+    Fault {
+        /// When, in virtual nanoseconds.
+        time_ns: u64,
+        /// What.
+        note: FaultNote,
+    },
+}
+
+/// All that a run left for judgement.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Events and faults, in order.
+    pub entries: Vec<Entry>,
+    /// What producers and consumers did.
+    pub kafka: KafkaHistory,
+    /// What the coordinator's clients did.
+    pub coordinator: CoordinatorHistory,
+    /// What the coordinator's registers were.
+    pub committed: Committed,
+    /// What the liveness phase saw.
+    pub after_healing: AfterHealing,
+}
+
+impl Record {
+    /// Judges the record by every checker and invariant.
+    #[must_use]
+    pub fn judge(&self, topology: &Topology) -> Vec<Findings> {
+        let mut invariants = Invariants::new(topology.clone(), Depth::Incremental);
+        for entry in &self.entries {
+            match entry {
+                Entry::Event(observed) => drop(invariants.observe(observed)),
+                Entry::Fault { time_ns, note } => invariants.fault(*time_ns, note),
+            }
+        }
+        let mut findings = invariants.findings();
+        findings.extend(check_kafka(&self.kafka));
+        findings.extend(check_coordinator(&self.coordinator, &self.committed));
+        findings.push(availability::check(&self.after_healing));
+        findings
+    }
+}
+
+macro_rules! tampers {
+    ($($(#[$doc:meta])* $name:ident => $property:ident),* $(,)?) => {
+        /// A way to edit a record.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Tamper { $($(#[$doc])* $name),* }
+
+        impl Tamper {
+            /// All of them.
+            pub const ALL: &'static [Tamper] = &[$(Tamper::$name),*];
+
+            /// The property whose checker must reject the edited record.
+            #[must_use]
+            pub fn rejected_by(self) -> Property { match self { $(Tamper::$name => Property::$property),* } }
+        }
+    };
+}
+
+tampers! {
+    /// A committed record is dropped from every poll, below the highest that was read.
+    DropRecord => LostWrite,
+    /// The highest acknowledged record is dropped from every poll.
+    DropLastRecord => Unseen,
+    /// A record shows once more, at a new offset.
+    DuplicateRecord => Duplicate,
+    /// Two records of one poll change places.
+    SwapRecords => NonmonotonicPoll,
+    /// A polled value becomes one that nobody sent.
+    CorruptRecord => NothingGarbage,
+    /// A polled value becomes another, where acks=all had acknowledged the first.
+    CorruptOffset => InconsistentOffsets,
+    /// A send whose value was polled is recorded as failed.
+    FailSend => AbortedRead,
+    /// A synchronised read of a register answers another value.
+    CorruptSyncRead => Linearizability,
+    /// A plain read of a register answers another value.
+    CorruptRead => SnapshotRead,
+    /// A reply carries an older zxid than the session has seen.
+    AgeReply => SessionOrder,
+    /// A client completes nothing after healing.
+    StallClient => Availability,
+    /// A replica's append is dropped from between two others.
+    DropAppend => LogMatching,
+    /// A replica's append shows twice.
+    DuplicateAppend => LogMatching,
+    /// Two successive appends of a replica change places.
+    SwapAppends => LogMatching,
+    /// A replica's append has other bytes than its twin.
+    CorruptAppend => LogMatching,
+    /// A member of the in-sync set stops appending while the high watermark moves on.
+    StallReplica => HighWatermarkSafety,
+    /// An applied entry of the coordinator has other bytes than on another server.
+    CorruptApplied => StateMachineSafety,
+    /// Another node takes up a leader's epoch.
+    DuplicateLeader => OneLeaderPerEpoch,
+}
+
+/// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
+/// record has no entry whose edit must be rejected.
+#[must_use]
+pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
+    let mut edited = record.clone();
+    let mut draw = Draw::new(seed, "tamper");
+    match kind {
+        Tamper::DropRecord => drop_record(&mut edited.kafka, &mut draw, false),
+        Tamper::DropLastRecord => drop_record(&mut edited.kafka, &mut draw, true),
+        Tamper::DuplicateRecord => duplicate_record(&mut edited.kafka, &mut draw),
+        Tamper::SwapRecords => swap_records(&mut edited.kafka, &mut draw),
+        Tamper::CorruptRecord => corrupt_record(&mut edited.kafka, &mut draw),
+        Tamper::CorruptOffset => corrupt_offset(&mut edited.kafka, &mut draw),
+        Tamper::FailSend => fail_send(&mut edited.kafka, &mut draw),
+        Tamper::CorruptSyncRead => corrupt_read(&mut edited.coordinator, &mut draw, true),
+        Tamper::CorruptRead => corrupt_read(&mut edited.coordinator, &mut draw, false),
+        Tamper::AgeReply => age_reply(&mut edited.coordinator, &mut draw),
+        Tamper::StallClient => {
+            let clients: Vec<u16> = edited.after_healing.completed.keys().copied().collect();
+            draw.pick(&clients).map(|client| edited.after_healing.completed.extend([(*client, 0)]))
+        }
+        Tamper::DropAppend | Tamper::DuplicateAppend | Tamper::SwapAppends | Tamper::CorruptAppend => {
+            edit_append(&mut edited.entries, kind, &mut draw)
+        }
+        Tamper::StallReplica => stall_replica(&mut edited.entries, &mut draw),
+        Tamper::CorruptApplied => corrupt_applied(&mut edited.entries, &mut draw),
+        Tamper::DuplicateLeader => duplicate_leader(&mut edited.entries, &mut draw),
+    }?;
+    Some(edited)
+}
+
+/// Values acknowledged with acks=all, above the log start, that the final phase of their
+/// partition returned: (partition, offset, value), ascending.
+fn committed_and_read(history: &KafkaHistory) -> Vec<(u16, i64, u64)> {
+    let mut read = BTreeSet::new();
+    for operation in &history.operations {
+        if let Call::Poll { partition, last_phase: true, .. } = operation.call {
+            read.extend(history.polled(operation).iter().map(|&(offset, value)| (partition, offset, value)));
+        }
+    }
+    let acknowledged = history.operations.iter().filter_map(|operation| match (operation.call, operation.reply()) {
+        (
+            Call::Send { partition, value, acks: -1, idempotent: Some(_) },
+            Some(Reply::Sent { offset: Some(offset) }),
+        ) => Some((partition, *offset, value)),
+        _ => None,
+    });
+    let mut both: Vec<_> = acknowledged.filter(|one| read.contains(one) && one.1 >= history.log_start(one.0)).collect();
+    both.sort_unstable();
+    both
+}
+
+/// Removes the records that `drops` from every poll.
+fn filter_polls(history: &mut KafkaHistory, drops: impl Fn(u16, (i64, u64)) -> bool) {
+    let polls: Vec<(usize, Vec<(i64, u64)>)> =
+        history.operations.iter().enumerate().map(|(op, poll)| (op, history.polled(poll).to_vec())).collect();
+    history.records.clear();
+    for (op, mut records) in polls {
+        let partition = history.operations[op].call.partition();
+        if let Outcome::Ok(Reply::Polled { start, end }) = &mut history.operations[op].outcome {
+            records.retain(|record| !drops(partition, *record));
+            *start = history.records.len() as u32;
+            history.records.extend(records);
+            *end = history.records.len() as u32;
+        }
+    }
+}
+
+fn drop_record(history: &mut KafkaHistory, draw: &mut Draw, last: bool) -> Option<()> {
+    let committed = committed_and_read(history);
+    let highest = |partition| {
+        let of = committed.iter().filter(|one| one.0 == partition);
+        of.map(|one| one.1).max()
+    };
+    let choices: Vec<_> = committed.iter().filter(|one| (highest(one.0) == Some(one.1)) == last).copied().collect();
+    let (partition, at, _) = *draw.pick(&choices)?;
+    // The last one goes with everything behind it, which nobody had acknowledged.
+    filter_polls(history, |of, (offset, _)| of == partition && if last { offset >= at } else { offset == at });
+    Some(())
+}
+
+fn duplicate_record(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let (partition, _, value) = *draw.pick(&committed_and_read(history))?;
+    let seen = Sightings::of(history);
+    let highest = seen.of_partition(partition).last()?;
+    let (offset, time_ns) = (highest.offset + 1, highest.time_ns + 1);
+    let op = history.invoke(u16::MAX, time_ns, Call::Poll { partition, from: offset, last_phase: false });
+    history.complete_poll(op, time_ns, [(offset, value)]);
+    Some(())
+}
+
+/// The polls that returned `at_least` records, with the place of their first.
+fn polls_with(history: &KafkaHistory, at_least: usize) -> Vec<(OpId, usize, usize)> {
+    let polls = (0..).zip(&history.operations).filter_map(|(op, operation)| match operation.reply() {
+        Some(Reply::Polled { start, end }) => Some((op, *start as usize, *end as usize)),
+        _ => None,
+    });
+    polls.filter(|(_, start, end)| end - start >= at_least).collect()
+}
+
+fn swap_records(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let (_, start, end) = *draw.pick(&polls_with(history, 2))?;
+    let at = draw.between(start as u64, end as u64 - 2) as usize;
+    history.records.swap(at, at + 1);
+    Some(())
+}
+
+fn corrupt_record(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let (_, start, end) = *draw.pick(&polls_with(history, 1))?;
+    let at = draw.between(start as u64, end as u64 - 1) as usize;
+    history.records[at].1 = FOREIGN_VALUE;
+    Some(())
+}
+
+fn corrupt_offset(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let (partition, offset, value) = *draw.pick(&committed_and_read(history))?;
+    let polls = polls_with(history, 1)
+        .into_iter()
+        .filter(|(op, ..)| history.operations[*op as usize].call.partition() == partition);
+    let places: Vec<usize> =
+        polls.flat_map(|(_, start, end)| start..end).filter(|at| history.records[*at] == (offset, value)).collect();
+    let at = *draw.pick(&places)?;
+    history.records[at].1 = FOREIGN_VALUE;
+    Some(())
+}
+
+fn fail_send(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let (_, _, value) = *draw.pick(&committed_and_read(history))?;
+    let send = history
+        .operations
+        .iter_mut()
+        .find(|operation| matches!(operation.call, Call::Send { value: sent, .. } if sent == value))?;
+    send.outcome = Outcome::Failed;
+    Some(())
+}
+
+fn corrupt_read(history: &mut CoordinatorHistory, draw: &mut Draw, synced: bool) -> Option<()> {
+    let wanted = |call: &coordinator::Call| match call {
+        coordinator::Call::SyncRead(_) => synced,
+        coordinator::Call::Read(_) => !synced,
+        _ => false,
+    };
+    let reads: Vec<usize> = (0..history.operations.len())
+        .filter(|op| {
+            let operation = &history.operations[*op];
+            wanted(&operation.call.call)
+                && matches!(operation.reply(), Some(reply) if matches!(reply.answer, Answer::Value(Some(_))))
+        })
+        .collect();
+    let op = *draw.pick(&reads)?;
+    if let Outcome::Ok(reply) = &mut history.operations[op].outcome
+        && let Answer::Value(Some(register)) = &mut reply.answer
+    {
+        register.value = FOREIGN_VALUE;
+    }
+    Some(())
+}
+
+fn age_reply(history: &mut CoordinatorHistory, draw: &mut Draw) -> Option<()> {
+    let mut begun = BTreeSet::new();
+    let mut later = Vec::new();
+    for (op, operation) in history.operations.iter().enumerate() {
+        if operation.reply().is_some() && !begun.insert(operation.call.session) {
+            later.push(op);
+        }
+    }
+    let op = *draw.pick(&later)?;
+    if let Outcome::Ok(reply) = &mut history.operations[op].outcome {
+        reply.zxid.0 = -1;
+    }
+    Some(())
+}
+
+fn append_at(entry: &Entry) -> Option<(&Observed, &wyrdlog::base::event::AppendedBatch)> {
+    match entry {
+        Entry::Event(observed) => match &observed.event {
+            Event::Log(_, LogEvent::Appended { batch, .. }) => Some((observed, batch)),
+            _ => None,
+        },
+        Entry::Fault { .. } => None,
+    }
+}
+
+fn partition_of(observed: &Observed) -> Option<&wyrdlog::base::ids::TopicPartition> {
+    match &observed.event {
+        Event::Log(partition, _) | Event::Replica(partition, _) => Some(partition),
+        _ => None,
+    }
+}
+
+/// Appends that another replica had made before, in the middle of an uninterrupted stretch of
+/// three in their own log: (the one before, this one, the one after).
+fn twin_appends(entries: &[Entry]) -> Vec<[usize; 3]> {
+    let mut written = BTreeSet::new();
+    let mut stretches: std::collections::BTreeMap<_, Vec<(usize, bool)>> = std::collections::BTreeMap::new();
+    let mut found = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let Entry::Event(observed) = entry else { continue };
+        let Some(partition) = partition_of(observed) else { continue };
+        let log = (partition, observed.node);
+        match (&observed.event, append_at(entry)) {
+            (_, Some((_, batch))) => {
+                let twin = !written.insert((partition, batch.leader_epoch, batch.base_offset));
+                let stretch = stretches.entry(log).or_default();
+                stretch.push((at, twin));
+                if let [.., (before, true), (this, true), (after, true)] = stretch.as_slice() {
+                    found.push([*before, *this, *after]);
+                }
+            }
+            (Event::Log(_, LogEvent::Synced { .. }), None) | (Event::Replica(..), None) => {}
+            _ => drop(stretches.remove(&log)),
+        }
+    }
+    found
+}
+
+fn edit_append(entries: &mut Vec<Entry>, kind: Tamper, draw: &mut Draw) -> Option<()> {
+    let [_, this, after] = *draw.pick(&twin_appends(entries))?;
+    match kind {
+        Tamper::DropAppend => drop(entries.remove(this)),
+        Tamper::DuplicateAppend => {
+            let again = entries[this].clone();
+            entries.insert(this + 1, again);
+        }
+        Tamper::SwapAppends => entries.swap(this, after),
+        _ => {
+            if let Entry::Event(Observed { event: Event::Log(_, LogEvent::Appended { batch, .. }), .. }) =
+                &mut entries[this]
+            {
+                batch.crc ^= 1;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Drops the last append of a follower before a high watermark that needs it.
+fn stall_replica(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let mut choices = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let Entry::Event(observed) = entry else { continue };
+        let Event::Replica(partition, ReplicaEvent::HighWatermark { leads: true, high_watermark, maximal_in_sync, .. }) =
+            &observed.event
+        else {
+            continue;
+        };
+        // Every other replica appended the last exposed batch, and at least two members are needed.
+        let needed = entries[..at].iter().enumerate().rev().find(|(_, entry)| {
+            append_at(entry).is_some_and(|(append, batch)| {
+                let here = partition_of(append) == Some(partition) && append.node != observed.node;
+                here && batch.last_offset + 1 == *high_watermark
+            })
+        });
+        let all_members = maximal_in_sync.len() >= 3;
+        choices.extend(needed.filter(|_| all_members).map(|(append, _)| append));
+    }
+    let at = *draw.pick(&choices)?;
+    entries.remove(at);
+    Some(())
+}
+
+fn corrupt_applied(entries: &mut [Entry], draw: &mut Draw) -> Option<()> {
+    let mut first = BTreeSet::new();
+    let mut again = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        if let Entry::Event(Observed { event: Event::Coordinator(CoordinatorEvent::Applied { index, .. }), .. }) = entry
+            && !first.insert(*index)
+        {
+            again.push(at);
+        }
+    }
+    let at = *draw.pick(&again)?;
+    if let Entry::Event(Observed {
+        event: Event::Coordinator(CoordinatorEvent::Applied { entry_digest, .. }), ..
+    }) = &mut entries[at]
+    {
+        *entry_digest ^= 1;
+    }
+    Some(())
+}
+
+fn duplicate_leader(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let leads = |entry: &Entry| {
+        matches!(entry, Entry::Event(Observed { event: Event::Replica(_, ReplicaEvent::BecameLeader { .. }), .. }))
+    };
+    let elections: Vec<usize> = (0..entries.len()).filter(|at| leads(&entries[*at])).collect();
+    let at = *draw.pick(&elections)?;
+    if let Entry::Event(mut usurper) = entries[at].clone() {
+        usurper.node.0 = usurper.node.0.wrapping_add(1);
+        entries.insert(at + 1, Entry::Event(usurper));
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::linearizability::examples as registers;
+    use crate::checkers::sightings::examples::Script;
+    use crate::history::coordinator::Register;
+    use crate::invariants::examples::Cluster;
+    use std::collections::BTreeMap;
+    use wyrdlog::base::ids::Zxid;
+    use wyrdlog::base::partition_state::Durability;
+
+    fn passing() -> Record {
+        let mut cluster = Cluster::page_cache();
+        cluster.commit_three_batches();
+        for node in [0, 1] {
+            for index in 1..=3 {
+                let (zxid, entry_digest) = (Zxid(index as i64), index as u32);
+                let applied = CoordinatorEvent::Applied { index, zxid, entry_digest, state_digest: index };
+                cluster.coordinator(node, applied);
+            }
+        }
+        let mut log = Script::new();
+        for value in 0..5 {
+            log.acked(100 + value, value as i64);
+        }
+        let all: Vec<(i64, u64)> = (0..5).map(|at| (at, 100 + at as u64)).collect();
+        log.poll(1, 0, false, &all[..3]);
+        log.poll(1, 3, false, &all[3..]);
+        log.poll(9, 0, true, &all);
+        let mut script = registers::Script::new();
+        script.ok(1, 2, registers::create(0, 10), Answer::Done, 1);
+        script.ok(3, 4, registers::set(0, 11, None), Answer::Done, 2);
+        script.ok(5, 6, coordinator::Call::SyncRead(0), registers::value(1, 11), 2);
+        script.ok(7, 8, coordinator::Call::Read(0), registers::value(1, 11), 2);
+        let mut committed = Committed::default();
+        committed.record(0, Zxid(1), Some(Register { version: 0, value: 10 }));
+        committed.record(0, Zxid(2), Some(Register { version: 1, value: 11 }));
+        let completed = BTreeMap::from([(0, 30), (1, 40)]);
+        let after_healing = AfterHealing { completed, ..AfterHealing::default() };
+        Record { entries: cluster.entries, kafka: log.history, coordinator: script.history, committed, after_healing }
+    }
+
+    #[test]
+    fn the_record_passes_before_it_is_edited() {
+        for findings in passing().judge(&Cluster::topology(Durability::PageCache)) {
+            assert_eq!(findings.violated, 0, "{:?}", findings.violations);
+        }
+    }
+
+    #[test]
+    fn every_edit_is_rejected_by_the_checker_that_it_names_every_time() {
+        let topology = Cluster::topology(Durability::PageCache);
+        let record = passing();
+        for kind in Tamper::ALL {
+            for seed in 0..20 {
+                let edited = tamper(&record, *kind, seed).unwrap_or_else(|| panic!("{kind:?} finds nothing to edit"));
+                let findings = edited.judge(&topology);
+                let violated: Vec<Property> =
+                    findings.iter().filter(|one| one.violated > 0).map(|one| one.property).collect();
+                assert!(violated.contains(&kind.rejected_by()), "{kind:?} with seed {seed}: {violated:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_record_has_nothing_to_edit() {
+        for kind in Tamper::ALL {
+            assert!(tamper(&Record::default(), *kind, 1).is_none(), "{kind:?}");
+        }
+    }
+}
