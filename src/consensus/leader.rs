@@ -155,7 +155,8 @@ impl Consensus {
         let progress = leadership.progress.get_mut(&to).expect("every peer has its progress");
         let prev = match progress.phase {
             Phase::Snapshot(_) => Position::ZERO,
-            _ => log.position(progress.next() - 1).expect("what comes before the next entry is kept"),
+            // What was compacted since is brought by a snapshot, which the next heartbeat begins.
+            _ => log.position(progress.next() - 1).unwrap_or(Position::ZERO),
         };
         progress.commit_sent = commit;
         let entries = Vec::new();

@@ -1,1 +1,6 @@
-//! Claims about the core, on a scripted network.
+//! Claims about the core: scripted on a small deterministic network, and under random schedules.
+
+mod codec;
+mod ensemble;
+mod random;
+mod scripted;
