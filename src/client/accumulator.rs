@@ -584,3 +584,11 @@ fn is_sequence_error(error: ErrorCode) -> bool {
         ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch
     )
 }
+
+#[cfg(test)]
+#[path = "accumulator_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "accumulator_model_tests.rs"]
+mod model_tests;

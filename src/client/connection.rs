@@ -355,3 +355,7 @@ fn accept(shared: &Shared, frame: bytes::Bytes) -> Result<(), String> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -317,8 +317,8 @@ impl FetchedPartition {
             }),
             preferred_read_replica: Some(BrokerId(partition.preferred_read_replica)).filter(|broker| broker.0 >= 0),
             diverging_epoch: (diverging.epoch >= 0)
-                .then(|| EpochEnd { epoch: LeaderEpoch(diverging.epoch), end_offset: diverging.end_offset }),
-            current_leader: (current.leader_epoch >= 0).then(|| LeaderAndEpoch {
+                .then_some(EpochEnd { epoch: LeaderEpoch(diverging.epoch), end_offset: diverging.end_offset }),
+            current_leader: (current.leader_epoch >= 0).then_some(LeaderAndEpoch {
                 leader: BrokerId(current.leader_id),
                 epoch: LeaderEpoch(current.leader_epoch),
             }),
