@@ -22,7 +22,7 @@ use super::names::{
     DURABLE_POINT, INDEX_SUFFIX, LEADER_EPOCH_CHECKPOINT, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX,
     TEMPORARY_SUFFIX, TIME_INDEX_SUFFIX, offset_file, parse_offset_file, partition_directory,
 };
-use super::producers::load_snapshot;
+use super::producers::{load_snapshot, trusted_snapshots};
 use super::segment::{Changes, Segment, read_whole, remove_if_there, remove_segment_files};
 use super::sync::replace_durably;
 use super::tail::Tail;
@@ -60,6 +60,7 @@ struct Recovery<D: Disk> {
     epochs: LeaderEpochs,
     last_epoch: LeaderEpoch,
     producers: ProducerStates,
+    snapshots: Vec<i64>,
     segments: Vec<Segment<D::File>>,
     log_end: i64,
     torn_bytes: u64,
@@ -152,6 +153,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             scan_from,
             epochs: epochs.unwrap_or_default(),
             last_epoch: LeaderEpoch(-1),
+            // One that was passed over is damaged; it is removed and written anew.
+            snapshots: trusted_snapshots(point, entries).filter(|offset| *offset <= producers.end_offset()).collect(),
             producers,
             segments: Vec::new(),
             log_end: point.log_start,
@@ -346,11 +349,6 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         if self.producers.end_offset() != self.log_end {
             self.producers = std::mem::take(&mut self.producers).ending_at(self.log_end);
         }
-        self.reopen_active()
-    }
-
-    /// The last segment may have been a closed one before the segments after it were cut.
-    fn reopen_active(&mut self) -> Result<(), LogError> {
         let active = self.segments.last().expect("one was created if there was none");
         assert!(active.index.is_some(), "a segment is closed only where the next one continues it");
         Ok(())
@@ -363,7 +361,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             let snapshot = parse_offset_file(&entry.name, SNAPSHOT_SUFFIX);
             let index = [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
             let stray = entry.name.ends_with(TEMPORARY_SUFFIX)
-                || snapshot.is_some_and(|offset| Some(offset) != self.point.snapshot_offset)
+                || snapshot.is_some_and(|offset| !self.snapshots.contains(&offset))
                 || index.is_some_and(|base| !lives(base));
             if stray {
                 remove_if_there(&self.disk, &self.directory.join(&entry.name))?;
@@ -380,7 +378,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let changed = Changes { made: 1, synced: 0 };
         Log {
             synced_end: self.point.recovery_point.max(self.point.log_start).min(self.log_end),
-            snapshots: self.point.snapshot_offset.map(|offset| (offset, true)).into_iter().collect(),
+            snapshots: self.snapshots.into_iter().map(|offset| (offset, true)).collect(),
             disk: self.disk,
             directory: self.directory,
             config: self.config,

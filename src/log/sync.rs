@@ -307,8 +307,7 @@ impl<D: Disk> Device<D> {
             self.disk.sync_directory(&self.directory).await.map_err(LogError::io(&self.directory, "sync"))?;
         }
         if self.parent_names {
-            let parent = self.directory.parent().unwrap_or(Path::new(""));
-            self.disk.sync_directory(parent).await.map_err(LogError::io(parent, "sync"))?;
+            sync_ancestors(&self.disk, &self.directory).await?;
         }
         Ok(())
     }
@@ -321,4 +320,12 @@ pub(super) async fn replace_durably<D: Disk>(disk: &D, directory: &Path, name: &
     let file = write_whole(disk, &temporary, bytes)?;
     file.sync().await.map_err(LogError::io(&temporary, "sync"))?;
     disk.rename(&temporary, &directory.join(name)).map_err(LogError::io(&temporary, "rename"))
+}
+
+/// Makes the names of `directory` and of those above it durable.
+pub(super) async fn sync_ancestors<D: Disk>(disk: &D, directory: &Path) -> Result<(), LogError> {
+    for ancestor in directory.ancestors().skip(1) {
+        disk.sync_directory(ancestor).await.map_err(LogError::io(ancestor, "sync"))?;
+    }
+    Ok(())
 }

@@ -12,11 +12,12 @@ use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
 use super::index::SegmentIndex;
 use super::locate::{OrderedScan, START, SegmentView, StartPlace};
-use super::names::{DURABLE_POINT, SNAPSHOT_SUFFIX, offset_file};
-use super::segment::{Segment, read_whole};
+use super::names::DURABLE_POINT;
+use super::producers::load_newest;
+use super::segment::Segment;
 use super::sync::{Completed, Outcome, Work, persist};
 use super::Log;
-use crate::producer_state::{ProducerStates, decode_snapshot};
+use crate::producer_state::ProducerStates;
 use crate::runtime::{Disk, File};
 
 /// Where the log ends after a truncation, and what is true there.
@@ -201,14 +202,8 @@ impl<D: Disk> Survey<D> {
     }
 
     async fn producers_at(&self, log_end: i64) -> Result<ProducerStates, LogError> {
-        let mut states = ProducerStates::new(self.log_start);
-        for offset in self.snapshots.iter().rev().filter(|offset| **offset <= log_end && **offset > self.log_start) {
-            let path = self.directory.join(offset_file(*offset, SNAPSHOT_SUFFIX));
-            if let Some(Ok(entries)) = read_whole(&self.disk, &path).await?.map(|bytes| decode_snapshot(&bytes)) {
-                states = ProducerStates::from_entries(entries, *offset);
-                break;
-            }
-        }
+        let usable = self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset > self.log_start);
+        let mut states = load_newest(&self.disk, &self.directory, self.log_start, usable).await?;
         let from = states.end_offset();
         let first = self.views.partition_point(|view| view.base_offset <= from).saturating_sub(1);
         for view in &self.views[first..] {
