@@ -5,11 +5,11 @@ use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 
+use super::Log;
 use super::batches::{end_marker, trusted};
 use super::error::LogError;
 use super::index::BatchPlace;
 use super::segment::Segment;
-use super::Log;
 use crate::base::batch_header::{BadBatch, BatchHeader, assign, verify};
 use crate::base::event::AppendedBatch;
 use crate::base::ids::LeaderEpoch;

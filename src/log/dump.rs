@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::batches::{Scanner, SCAN_CHUNK_BYTES, Step};
+use super::batches::{SCAN_CHUNK_BYTES, Scanner, Step};
 use super::error::LogError;
 use crate::base::batch_header::{BadBatch, BatchHeader, verify};
 use crate::runtime::{Disk, File, OpenMode};
@@ -31,7 +31,11 @@ pub enum Dumped {
 }
 
 /// Goes through the segment file at `path` and hands each batch to `print`, until it says false.
-pub async fn dump_segment<D: Disk>(disk: &D, path: &Path, mut print: impl FnMut(Dumped) -> bool + Send) -> Result<(), LogError> {
+pub async fn dump_segment<D: Disk>(
+    disk: &D,
+    path: &Path,
+    mut print: impl FnMut(Dumped) -> bool + Send,
+) -> Result<(), LogError> {
     let file = disk.open(path, OpenMode::Read).map_err(LogError::io(path, "open"))?;
     let len = file.len().map_err(LogError::io(path, "measure"))?;
     let mut scanner = Scanner::new(file, path.to_owned(), 0, len, SCAN_CHUNK_BYTES);

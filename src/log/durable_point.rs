@@ -52,7 +52,8 @@ impl<F: File> DurablePointFile<F> {
     pub async fn open(file: F) -> io::Result<(Self, Option<DurablePoint>)> {
         let bytes = file.read_at(0, FILE_BYTES).await?;
         let read = |slot: usize| decode(bytes.get(SLOT_POSITIONS[slot] as usize..)?);
-        let newest = (0..2).filter_map(|slot| read(slot).map(|(sequence, point)| (sequence, slot, point))).max_by_key(|x| x.0);
+        let newest =
+            (0..2).filter_map(|slot| read(slot).map(|(sequence, point)| (sequence, slot, point))).max_by_key(|x| x.0);
         let (sequence, durable_slot, point) = match newest {
             Some((sequence, slot, point)) => (sequence, slot, Some(point)),
             None => (0, 1, None),

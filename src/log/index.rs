@@ -62,8 +62,7 @@ impl SegmentIndex {
                 Some(TimeEntry { timestamp_ms: batch.max_timestamp_ms, relative_offset: batch.last_relative_offset });
         }
         if self.bytes_since_entry > interval_bytes {
-            self.offsets
-                .push(OffsetEntry { relative_offset: batch.last_relative_offset, position: batch.position });
+            self.offsets.push(OffsetEntry { relative_offset: batch.last_relative_offset, position: batch.position });
             self.note_largest_timestamp();
             self.bytes_since_entry = 0;
         }
@@ -137,9 +136,11 @@ impl SegmentIndex {
     pub fn decode(offsets: &[u8], times: &[u8]) -> SegmentIndex {
         let mut index = SegmentIndex::default();
         for entry in offsets.chunks_exact(OFFSET_ENTRY_BYTES).map(decode_offset_entry) {
-            if index.offsets.last().is_some_and(|last| {
-                last.relative_offset >= entry.relative_offset || last.position >= entry.position
-            }) {
+            if index
+                .offsets
+                .last()
+                .is_some_and(|last| last.relative_offset >= entry.relative_offset || last.position >= entry.position)
+            {
                 break;
             }
             index.offsets.push(entry);

@@ -128,7 +128,9 @@ mod tests {
         let written = epochs(&[(0, 0), (5, 1200)]);
         assert_eq!(written.encode(), "0\n2\n0 0\n5 1200\n");
         assert_eq!(LeaderEpochs::decode(b"0\n2\n0 0\n5 1200\n"), Some(written));
-        for bad in ["", "0\n", "1\n0\n", "0\n2\n0 0\n", "0\n2\n5 0\n0 9\n", "0\n2\n0 9\n5 0\n", "0\n1\n-1 0\n", "0\n1\n0\n"] {
+        for bad in
+            ["", "0\n", "1\n0\n", "0\n2\n0 0\n", "0\n2\n5 0\n0 9\n", "0\n2\n0 9\n5 0\n", "0\n1\n-1 0\n", "0\n1\n0\n"]
+        {
             assert_eq!(LeaderEpochs::decode(bad.as_bytes()), None, "{bad:?}");
         }
     }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::Log;
 use super::batches::{Scanner, Step};
 use super::error::LogError;
 use super::index::{OFFSET_ENTRY_BYTES, OffsetEntry, SegmentIndex, decode_offset_entry};
 use super::segment::{Segment, read_whole};
-use super::Log;
 use crate::base::batch_header::{BadBatch, BatchHeader, HEADER_BYTES};
 use crate::runtime::{Disk, File, OpenMode};
 
@@ -84,9 +84,8 @@ impl<F: File> SegmentView<F> {
             return Ok(None);
         }
         let bytes = self.file.read_at(position, HEADER_BYTES).await.map_err(LogError::io(&self.path, "read"))?;
-        let right = BatchHeader::read(&bytes).is_ok_and(|header| {
-            header.last_offset() == last_offset && position + header.size as u64 <= self.size
-        });
+        let right = BatchHeader::read(&bytes)
+            .is_ok_and(|header| header.last_offset() == last_offset && position + header.size as u64 <= self.size);
         Ok(right.then_some(StartPlace { position, last_offset: Some(last_offset) }))
     }
 
@@ -118,7 +117,11 @@ impl<F: File> SegmentView<F> {
     pub fn scan_from(&self, start: StartPlace, chunk_bytes: usize) -> OrderedScan<F> {
         OrderedScan {
             scanner: Scanner::new(self.file.clone(), self.path.clone(), start.position, self.size, chunk_bytes),
-            expected: if start.position == 0 { Expected::Base(self.base_offset) } else { Expected::Last(start.last_offset) },
+            expected: if start.position == 0 {
+                Expected::Base(self.base_offset)
+            } else {
+                Expected::Last(start.last_offset)
+            },
         }
     }
 }
@@ -153,7 +156,9 @@ impl<F: File> OrderedScan<F> {
                 Expected::Last(last_offset) => last_offset.is_none_or(|last| header.last_offset() == last),
             };
             if !in_order {
-                return Ok(Step::Invalid(BadBatch::Inconsistent("its offset does not follow from the batch before it")));
+                return Ok(Step::Invalid(BadBatch::Inconsistent(
+                    "its offset does not follow from the batch before it",
+                )));
             }
             self.expected = Expected::Base(header.next_offset());
         }

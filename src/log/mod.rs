@@ -47,7 +47,6 @@ mod test_disk;
 #[cfg(test)]
 mod tests;
 
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -22,7 +22,11 @@ use crate::producer_state::Origin;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { records: u32, value_bytes: usize, producer: Option<i64> },
+    Append {
+        records: u32,
+        value_bytes: usize,
+        producer: Option<i64>,
+    },
     NextEpoch,
     Sync,
     /// Begun before the steps that follow and completed at the next sync point.

@@ -61,7 +61,9 @@ mod tests {
         assert_eq!(offset_file(0, LOG_SUFFIX), "00000000000000000000.log");
         assert_eq!(offset_file(368_769, TIME_INDEX_SUFFIX), "00000000000000368769.timeindex");
         assert_eq!(parse_offset_file("00000000000000368769.log", LOG_SUFFIX), Some(368_769));
-        for name in ["1.log", "00000000000000368769.log.deleted", "0000000000000036876x.log", "99999999999999999999.log"] {
+        for name in
+            ["1.log", "00000000000000368769.log.deleted", "0000000000000036876x.log", "99999999999999999999.log"]
+        {
             assert_eq!(parse_offset_file(name, LOG_SUFFIX), None, "{name}");
         }
     }

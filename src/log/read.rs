@@ -63,7 +63,12 @@ impl<D: Disk + Clone + 'static> Log<D> {
         self.tail.read(from, max_bytes, upper_bound)
     }
 
-    fn plan_read(&self, from: i64, max_bytes: usize, upper_bound: i64) -> Result<Result<ReadBatches, ColdRead<D>>, LogError> {
+    fn plan_read(
+        &self,
+        from: i64,
+        max_bytes: usize,
+        upper_bound: i64,
+    ) -> Result<Result<ReadBatches, ColdRead<D>>, LogError> {
         if from < self.log_start || from > self.log_end {
             let (log_start, log_end) = (self.log_start, self.log_end);
             return Err(LogError::OffsetOutOfRange { requested: from, log_start, log_end });

@@ -82,7 +82,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let entries = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
         let topic_id = open_metadata(&disk, &directory, topic_id).await?;
         let (point_file, point) = open_point(&disk, &directory).await?;
-        let mut bases: Vec<i64> = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
+        let mut bases: Vec<i64> =
+            entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
         bases.sort_unstable();
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
@@ -101,7 +102,11 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 }
 
-async fn open_metadata<D: Disk>(disk: &D, directory: &Path, expected: Option<TopicId>) -> Result<Option<TopicId>, LogError> {
+async fn open_metadata<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    expected: Option<TopicId>,
+) -> Result<Option<TopicId>, LogError> {
     let path = directory.join(PARTITION_METADATA);
     let found = read_whole(disk, &path).await?.and_then(|text| partition_metadata::decode(&text));
     match (found, expected) {
@@ -174,7 +179,10 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         for (at, base) in bases.iter().copied().enumerate() {
             let continues = base == self.log_end && self.load_segment(base, bases.get(at + 1).copied()).await?;
             if !continues {
-                let after = bases[at..].iter().copied().filter(|left| self.segments.last().is_none_or(|s| s.base_offset != *left));
+                let after = bases[at..]
+                    .iter()
+                    .copied()
+                    .filter(|left| self.segments.last().is_none_or(|s| s.base_offset != *left));
                 return self.cut_segments(after.collect());
             }
         }
@@ -183,7 +191,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
 
     /// Removes segments that do not continue the log. Were they synced, that is damage.
     fn cut_segments(&mut self, bases: Vec<i64>) -> Result<(), LogError> {
-        if self.log_end < self.point.recovery_point {
+        if self.lacks_synced_records() {
             let path = self.directory.join(offset_file(self.log_end, LOG_SUFFIX));
             return Err(self.corrupt(path, 0, "the segment that continues the log is missing"));
         }
@@ -199,6 +207,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
 
     /// Takes in one segment. Says whether it was whole, so that the next one may continue it.
     async fn load_segment(&mut self, base_offset: i64, next_base: Option<i64>) -> Result<bool, LogError> {
+        self.close_last().await?;
         let path = self.directory.join(offset_file(base_offset, LOG_SUFFIX));
         let file = self.disk.open(&path, OpenMode::Write).map_err(LogError::io(&path, "open"))?;
         let len = file.len().map_err(LogError::io(&path, "measure"))?;
@@ -217,12 +226,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             changes.note();
         }
         let largest_timestamp = index.largest_timestamp();
-        let mut segment =
-            Segment { base_offset, file, size, index: Some(index), largest_timestamp, changes, index_changes: Changes::default() };
-        if next_base.is_some() && size == len {
-            self.close(&mut segment, &view).await?;
-        }
-        self.segments.push(segment);
+        let (index, index_changes) = (Some(index), Changes::default());
+        self.segments.push(Segment { base_offset, file, size, index, largest_timestamp, changes, index_changes });
         Ok(size == len)
     }
 
@@ -281,7 +286,9 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             let position = scan.position();
             let reason = match scan.next(checked).await? {
                 Step::End => return Ok(position),
-                Step::Batch(found) if found.header.leader_epoch < self.last_epoch => "its leader epoch goes back".to_owned(),
+                Step::Batch(found) if found.header.leader_epoch < self.last_epoch => {
+                    "its leader epoch goes back".to_owned()
+                }
                 Step::Batch(found) => {
                     index.note(found.place_in(view.base_offset), self.config.index_interval_bytes);
                     self.take_in(&found)?;
@@ -289,7 +296,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 }
                 Step::Invalid(bad) => bad.to_string(),
             };
-            if self.log_end < self.point.recovery_point {
+            if self.lacks_synced_records() {
                 return Err(self.corrupt(view.path.clone(), position, &reason));
             }
             return Ok(position);
@@ -311,22 +318,29 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         Ok(())
     }
 
-    /// Writes a closed segment's indexes if the files hold something else.
-    async fn close(&self, segment: &mut Segment<D::File>, view: &SegmentView<D::File>) -> Result<(), LogError> {
+    /// Another segment follows the last one: writes its indexes if the files hold something else.
+    async fn close_last(&mut self) -> Result<(), LogError> {
+        let Some(segment) = self.segments.last_mut() else { return Ok(()) };
         let Some(mut index) = segment.index.take() else { return Ok(()) };
         index.note_largest_timestamp();
-        let offsets = read_whole(&self.disk, &view.index_path).await?;
-        let times = read_whole(&self.disk, &view.time_index_path).await?;
-        if offsets.as_ref() != Some(&index.encode_offsets()) || times.as_ref() != Some(&index.encode_times()) {
+        let offsets = read_whole(&self.disk, &segment.index_path(&self.directory)).await?;
+        let times = read_whole(&self.disk, &segment.time_index_path(&self.directory)).await?;
+        if offsets != Some(index.encode_offsets()) || times != Some(index.encode_times()) {
             segment.index = Some(index);
             segment.close(&self.disk, &self.directory)?;
         }
         Ok(())
     }
 
+    /// Whether the log, ending where it does, lacks records that were synced. An empty log lacks
+    /// none: it was restarted there, and what remains below are leftovers.
+    fn lacks_synced_records(&self) -> bool {
+        self.log_end < self.point.recovery_point && self.point.recovery_point > self.point.log_start
+    }
+
     /// Holds the end against what was promised, and makes sure that there is an active segment.
     fn settle(&mut self) -> Result<(), LogError> {
-        if self.log_end < self.point.recovery_point && self.point.recovery_point > self.point.log_start {
+        if self.lacks_synced_records() {
             let (path, position) = match self.segments.last() {
                 Some(last) => (last.path(&self.directory), last.size),
                 None => (self.directory.clone(), 0),
@@ -339,18 +353,20 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             }
             self.log_end = self.point.log_start;
             self.producers = ProducerStates::new(self.log_end);
-            self.epochs.clear();
         }
         if self.segments.is_empty() {
             self.segments.push(Segment::create(&self.disk, &self.directory, self.log_end)?);
         }
         self.epochs.truncate_from_end(self.log_end + 1);
         self.epochs.truncate_from_start(self.point.log_start);
+        if self.log_end == self.point.log_start {
+            self.epochs.clear();
+        }
         if self.producers.end_offset() != self.log_end {
             self.producers = std::mem::take(&mut self.producers).ending_at(self.log_end);
         }
         let active = self.segments.last().expect("one was created if there was none");
-        assert!(active.index.is_some(), "a segment is closed only where the next one continues it");
+        assert!(active.index.is_some(), "a segment is closed only where another one follows");
         Ok(())
     }
 
@@ -359,7 +375,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let lives = |base| self.segments.iter().any(|segment| segment.base_offset == base);
         for entry in entries.iter().filter(|entry| !entry.is_directory) {
             let snapshot = parse_offset_file(&entry.name, SNAPSHOT_SUFFIX);
-            let index = [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
+            let index =
+                [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
             let stray = entry.name.ends_with(TEMPORARY_SUFFIX)
                 || snapshot.is_some_and(|offset| !self.snapshots.contains(&offset))
                 || index.is_some_and(|base| !lives(base));

@@ -4,10 +4,10 @@
 
 use std::future::Future;
 
+use super::Log;
 use super::durable_point::DurablePoint;
 use super::error::LogError;
 use super::sync::{Completed, Outcome, Work};
-use super::Log;
 use crate::runtime::Disk;
 
 impl<D: Disk + Clone + 'static> Log<D> {

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use super::Log;
 use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
 use super::names::{DURABLE_POINT, LEADER_EPOCH_CHECKPOINT, SNAPSHOT_SUFFIX, TEMPORARY_SUFFIX, offset_file};
 use super::segment::write_whole;
 use super::truncate::Cut;
-use super::Log;
 use crate::runtime::{Disk, File, OpenMode};
 
 /// Index files of the active segment are written when they lag by so many bytes of records. What
@@ -149,9 +149,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 
     fn barrier(&self) -> Barrier {
-        let pending = |segment: &&super::Segment<D::File>| {
-            segment.changes.are_pending() || segment.index_changes.are_pending()
-        };
+        let pending =
+            |segment: &&super::Segment<D::File>| segment.changes.are_pending() || segment.index_changes.are_pending();
         Barrier {
             log_end: self.log_end,
             bytes_since_point: self.bytes_since_point,
@@ -244,14 +243,22 @@ impl<D: Disk + Clone + 'static> Log<D> {
         point: Option<DurablePoint>,
         work: Work,
     ) -> impl Future<Output = Outcome<D::File>> + Send + use<D> {
-        let path = self.directory.join(DURABLE_POINT);
+        let home = self.point_home();
         let file = self.point_file.clone();
         async move {
             let (result, point) = match point {
                 None => (Ok(()), None),
-                Some(point) => persist(file, point, &path).await,
+                Some(point) => home.persist(file, point).await,
             };
             Outcome { result, point, work, _alive: alive }
+        }
+    }
+
+    pub(super) fn point_home(&self) -> PointHome<D> {
+        PointHome {
+            disk: self.disk.clone(),
+            directory: self.directory.clone(),
+            is_new: self.parent_names.are_pending(),
         }
     }
 
@@ -267,16 +274,34 @@ impl<D: Disk + Clone + 'static> Log<D> {
 
 type Persisted<F> = (Result<(), LogError>, Option<(DurablePointFile<F>, DurablePoint)>);
 
-/// Writes and syncs a durable point.
-pub(super) async fn persist<F: File>(mut file: DurablePointFile<F>, point: DurablePoint, path: &Path) -> Persisted<F> {
-    if let Err(error) = file.write(point) {
-        return (Err(LogError::io(path, "write")(error)), None);
+/// Where a durable point lives.
+pub(super) struct PointHome<D> {
+    disk: D,
+    directory: PathBuf,
+    /// Its name, and those of the directories above, may not be durable yet.
+    is_new: bool,
+}
+
+impl<D: Disk> PointHome<D> {
+    /// Writes and syncs a durable point.
+    pub async fn persist(self, mut file: DurablePointFile<D::File>, point: DurablePoint) -> Persisted<D::File> {
+        match self.try_persist(&mut file, point).await {
+            Ok(()) => (Ok(()), Some((file, point))),
+            Err(error) => (Err(error), None),
+        }
     }
-    if let Err(error) = file.file().sync().await {
-        return (Err(LogError::io(path, "sync")(error)), None);
+
+    async fn try_persist(&self, file: &mut DurablePointFile<D::File>, point: DurablePoint) -> Result<(), LogError> {
+        let path = self.directory.join(DURABLE_POINT);
+        file.write(point).map_err(LogError::io(&path, "write"))?;
+        file.file().sync().await.map_err(LogError::io(&path, "sync"))?;
+        file.synced();
+        if self.is_new {
+            self.disk.sync_directory(&self.directory).await.map_err(LogError::io(&self.directory, "sync"))?;
+            sync_ancestors(&self.disk, &self.directory).await?;
+        }
+        Ok(())
     }
-    file.synced();
-    (Ok(()), Some((file, point)))
 }
 
 impl<D: Disk> Device<D> {
@@ -287,7 +312,10 @@ impl<D: Disk> Device<D> {
         }
         match self.point.take() {
             None => (Ok(()), None),
-            Some((file, point)) => persist(file, point, &self.directory.join(DURABLE_POINT)).await,
+            // Its name is durable by now, as all the others.
+            Some((file, point)) => {
+                PointHome { disk: self.disk, directory: self.directory, is_new: false }.persist(file, point).await
+            }
         }
     }
 
@@ -315,7 +343,12 @@ impl<D: Disk> Device<D> {
 
 /// Replaces a file by way of a temporary one, so that it always holds the old or the new contents.
 /// The directory is yet to be synced.
-pub(super) async fn replace_durably<D: Disk>(disk: &D, directory: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+pub(super) async fn replace_durably<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), LogError> {
     let temporary = directory.join(format!("{name}{TEMPORARY_SUFFIX}"));
     let file = write_whole(disk, &temporary, bytes)?;
     file.sync().await.map_err(LogError::io(&temporary, "sync"))?;

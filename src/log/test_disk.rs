@@ -148,7 +148,9 @@ impl TestDisk {
                 }
             }
         }
-        names.retain(|path, _| path.parent().is_none_or(|parent| parent == Path::new("") || after.directories.contains(parent)));
+        names.retain(|path, _| {
+            path.parent().is_none_or(|parent| parent == Path::new("") || after.directories.contains(parent))
+        });
         after.durable_names = names.clone();
         after.names = names;
         TestDisk(Arc::new(Mutex::new(after)))
@@ -322,7 +324,8 @@ impl File for TestFile {
                 return Err(io::Error::other("injected sync failure"));
             }
             let inode = &mut world.inodes[file.1];
-            let later = inode.pending.iter().position(|(sequence, _)| *sequence > covers).unwrap_or(inode.pending.len());
+            let later =
+                inode.pending.iter().position(|(sequence, _)| *sequence > covers).unwrap_or(inode.pending.len());
             for (_, change) in inode.pending.drain(..later) {
                 apply(&mut inode.durable, &change);
             }

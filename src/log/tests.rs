@@ -4,7 +4,6 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-
 use super::test_batches::{Recipe, marker};
 use super::test_disk::{Draws, TestDisk, now};
 use super::*;
@@ -118,7 +117,10 @@ fn a_read_begins_with_the_batch_that_holds_the_offset_and_stops_at_the_bound() {
         }
         let one = now(log.read(7, 1, 60)).unwrap();
         assert_eq!(one.next_offset, 8, "at least one batch, whatever the bound");
-        assert!(matches!(now(log.read(61, 1, 60)), Err(LogError::OffsetOutOfRange { requested: 61, log_start: 0, log_end: 60 })));
+        assert!(matches!(
+            now(log.read(61, 1, 60)),
+            Err(LogError::OffsetOutOfRange { requested: 61, log_start: 0, log_end: 60 })
+        ));
     }
 }
 

@@ -40,7 +40,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         timestamp_ms: i64,
         upper_bound: i64,
     ) -> impl Future<Output = Result<Option<TimestampedOffset>, LogError>> + Send + use<D> {
-        let views = (0..self.segments.len()).filter(|at| self.may_reach(*at, timestamp_ms)).map(|at| self.time_view(at));
+        let views =
+            (0..self.segments.len()).filter(|at| self.may_reach(*at, timestamp_ms)).map(|at| self.time_view(at));
         let search = self.time_search(views.collect(), upper_bound);
         async move { search.first_at_or_after(timestamp_ms).await }
     }
@@ -54,7 +55,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         // holds the bound has to be looked at.
         let whole = |at: usize| self.segments.get(at + 1).map_or(self.log_end, |next| next.base_offset) <= upper_bound;
         let largest = |at: &usize| self.segments[*at].largest_timestamp.map(|entry| entry.timestamp_ms);
-        let best = (0..self.segments.len()).filter(|at| whole(*at)).max_by_key(|at| (largest(at), std::cmp::Reverse(*at)));
+        let best =
+            (0..self.segments.len()).filter(|at| whole(*at)).max_by_key(|at| (largest(at), std::cmp::Reverse(*at)));
         let partial = (0..self.segments.len()).find(|at| !whole(*at));
         let views = best.into_iter().chain(partial).map(|at| self.time_view(at)).collect();
         let search = self.time_search(views, upper_bound);

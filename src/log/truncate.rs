@@ -7,16 +7,15 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use super::Log;
 use super::batches::{FoundBatch, SCAN_CHUNK_BYTES, Step, end_marker};
 use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
 use super::index::SegmentIndex;
 use super::locate::{OrderedScan, START, SegmentView, StartPlace};
-use super::names::DURABLE_POINT;
 use super::producers::load_newest;
 use super::segment::Segment;
-use super::sync::{Completed, Outcome, Work, persist};
-use super::Log;
+use super::sync::{Completed, Outcome, PointHome, Work};
 use crate::producer_state::ProducerStates;
 use crate::runtime::{Disk, File};
 
@@ -41,6 +40,7 @@ struct Survey<D: Disk> {
     interval_bytes: u64,
     point: DurablePoint,
     point_file: DurablePointFile<D::File>,
+    point_home: PointHome<D>,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -55,7 +55,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let alive = self.begin_work()?;
         let restart = (offset <= self.log_start && offset < self.log_end).then(|| self.point_at(offset.max(0)));
         let survey = (restart.is_none() && offset < self.log_end).then(|| self.survey(offset));
-        let restarted = restart.map(|point| self.persist_point(alive.clone(), Some(point), Work::Restart(point.log_start)));
+        let restarted =
+            restart.map(|point| self.persist_point(alive.clone(), Some(point), Work::Restart(point.log_start)));
         Ok(async move {
             match (restarted, survey) {
                 (Some(restarted), _) => restarted.await,
@@ -95,6 +96,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             interval_bytes: self.config.index_interval_bytes,
             point: self.point,
             point_file: self.point_file.clone(),
+            point_home: self.point_home(),
         }
     }
 
@@ -165,7 +167,7 @@ impl<D: Disk> Survey<D> {
             snapshot_offset: self.snapshots.iter().copied().filter(|offset| *offset <= cut.log_end).max(),
         };
         // Even an equal point is persisted: what is in force may be a hint that no sync has covered.
-        let (result, point) = persist(self.point_file.clone(), lowered, &self.directory.join(DURABLE_POINT)).await;
+        let (result, point) = self.point_home.persist(self.point_file, lowered).await;
         (result, point, Some(Box::new(cut)))
     }
 
@@ -202,7 +204,8 @@ impl<D: Disk> Survey<D> {
     }
 
     async fn producers_at(&self, log_end: i64) -> Result<ProducerStates, LogError> {
-        let usable = self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset > self.log_start);
+        let usable =
+            self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset > self.log_start);
         let mut states = load_newest(&self.disk, &self.directory, self.log_start, usable).await?;
         let from = states.end_offset();
         let first = self.views.partition_point(|view| view.base_offset <= from).saturating_sub(1);
@@ -237,7 +240,12 @@ async fn replay<F: File>(
     }
 }
 
-pub(super) fn damaged<F>(view: &SegmentView<F>, position: u64, offset: i64, reason: &dyn std::fmt::Display) -> LogError {
+pub(super) fn damaged<F>(
+    view: &SegmentView<F>,
+    position: u64,
+    offset: i64,
+    reason: &dyn std::fmt::Display,
+) -> LogError {
     LogError::Damaged { path: view.path.clone(), position, offset, reason: reason.to_string() }
 }
 
