@@ -27,6 +27,7 @@ use super::segment::{Changes, Segment, read_whole, remove_if_there, remove_segme
 use super::sync::replace_durably;
 use super::tail::Tail;
 use super::{Log, LogConfig, partition_metadata};
+use crate::base::batch_header::BatchHeader;
 use crate::base::ids::{LeaderEpoch, TopicId, TopicPartition};
 use crate::base::plants::Plant;
 use crate::producer_state::ProducerStates;
@@ -64,6 +65,8 @@ struct Recovery<D: Disk> {
     segments: Vec<Segment<D::File>>,
     log_end: i64,
     torn_bytes: u64,
+    /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
+    checkpoint_contradicted: bool,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -87,8 +90,15 @@ impl<D: Disk + Clone + 'static> Log<D> {
         bases.sort_unstable();
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
-        let mut recovery = Recovery::begin(&disk, &directory, config, in_force, &entries).await?;
-        recovery.load_segments(bases).await?;
+        let checkpoint = read_epochs(&disk, &directory).await?;
+        let mut recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
+        recovery.load_segments(bases.clone()).await?;
+        if recovery.checkpoint_contradicted {
+            let torn_bytes = recovery.torn_bytes;
+            recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, None).await?;
+            recovery.load_segments(existing(&disk, &directory, bases)).await?;
+            recovery.torn_bytes += torn_bytes;
+        }
         recovery.settle()?;
         recovery.remove_strays(&entries)?;
         let opened = Opened {
@@ -120,6 +130,17 @@ async fn open_metadata<D: Disk>(
     }
 }
 
+async fn read_epochs<D: Disk>(disk: &D, directory: &Path) -> Result<Option<LeaderEpochs>, LogError> {
+    let checkpoint = read_whole(disk, &directory.join(LEADER_EPOCH_CHECKPOINT)).await?;
+    Ok(checkpoint.and_then(|text| LeaderEpochs::decode(&text)))
+}
+
+/// Those of the segments that a first pass has not removed.
+fn existing<D: Disk>(disk: &D, directory: &Path, mut bases: Vec<i64>) -> Vec<i64> {
+    bases.retain(|base| disk.open(&directory.join(offset_file(*base, LOG_SUFFIX)), OpenMode::Read).is_ok());
+    bases
+}
+
 /// The newest record may be a hint that no sync has covered. It is synced now, because the slot
 /// that is older than it is the one that will be written next.
 async fn open_point<D: Disk>(
@@ -139,13 +160,12 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
     async fn begin(
         disk: &D,
         directory: &Path,
-        config: LogConfig,
+        config: &LogConfig,
         point: DurablePoint,
         entries: &[Entry],
+        epochs: Option<LeaderEpochs>,
     ) -> Result<Self, LogError> {
-        let checkpoint = read_whole(disk, &directory.join(LEADER_EPOCH_CHECKPOINT)).await?;
-        let epochs = checkpoint.and_then(|text| LeaderEpochs::decode(&text));
-        let producers = load_snapshot(disk, directory, &config, point, entries).await?;
+        let producers = load_snapshot(disk, directory, config, point, entries).await?;
         let scan_from = match &epochs {
             Some(_) => point.recovery_point.min(producers.end_offset()),
             None => point.log_start,
@@ -153,7 +173,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         Ok(Recovery {
             disk: disk.clone(),
             directory: directory.to_owned(),
-            config,
+            config: config.clone(),
             point,
             scan_from,
             epochs: epochs.unwrap_or_default(),
@@ -164,6 +184,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             segments: Vec::new(),
             log_end: point.log_start,
             torn_bytes: 0,
+            checkpoint_contradicted: false,
         })
     }
 
@@ -307,15 +328,26 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let header = &found.header;
         self.log_end = header.next_offset();
         self.last_epoch = header.leader_epoch;
-        // The epochs of what is read come from what is read; the checkpoint knows the ones before.
-        if self.epochs.epoch_at(header.base_offset) != Some(header.leader_epoch) {
-            self.epochs.truncate_from_end(header.base_offset);
-            self.epochs.assign(header.leader_epoch, header.base_offset);
-        }
+        self.take_in_epoch(header);
         if header.next_offset() > self.producers.end_offset() {
             self.producers.apply(header, end_marker(header, &found.bytes));
         }
         Ok(())
+    }
+
+    /// Epochs come from the batches where all batches are read, and from the checkpoint before. What
+    /// is read of those by the way must agree with it.
+    fn take_in_epoch(&mut self, header: &BatchHeader) {
+        let offset = header.base_offset.max(self.point.log_start);
+        let known = self.epochs.epoch_at(offset) == Some(header.leader_epoch);
+        if known || header.next_offset() <= self.point.log_start {
+            return;
+        }
+        if header.base_offset < self.scan_from {
+            self.checkpoint_contradicted = true;
+        }
+        self.epochs.truncate_from_end(offset);
+        self.epochs.assign(header.leader_epoch, offset);
     }
 
     /// Another segment follows the last one: writes its indexes if the files hold something else.
