@@ -243,7 +243,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             self.torn_bytes += len - size;
             file.truncate(size).map_err(LogError::io(&view.path, "truncate"))?;
         }
-        if size < len || self.log_end > self.point.recovery_point {
+        // At the durable point, too: an earlier recovery may have cut the segment there and not synced it.
+        if size < len || self.log_end >= self.point.recovery_point {
             changes.note();
         }
         let largest_timestamp = index.largest_timestamp();
