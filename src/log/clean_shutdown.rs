@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::error::LogError;
 use super::segment::{read_whole, remove_if_there, write_whole};
+use super::sync::sync_ancestors;
 use crate::runtime::{Disk, File};
 
 /// The marker's name, as Kafka's.
@@ -21,7 +22,8 @@ pub async fn write_marker<D: Disk>(disk: &D, log_directory: &Path) -> Result<(),
     let path = log_directory.join(CLEAN_SHUTDOWN);
     let file = write_whole(disk, &path, CONTENTS)?;
     file.sync().await.map_err(LogError::io(&path, "sync"))?;
-    disk.sync_directory(log_directory).await.map_err(LogError::io(log_directory, "sync"))
+    disk.sync_directory(log_directory).await.map_err(LogError::io(log_directory, "sync"))?;
+    sync_ancestors(disk, log_directory).await
 }
 
 /// Removes the marker durably and says whether it was there. Call it first.

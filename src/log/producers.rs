@@ -1,7 +1,7 @@
 //! Producer snapshots on disk, and the state rebuilt from one of them and the batches after it.
 //!
-//! A snapshot is used only if the durable point names it, which it does once file and name were
-//! synced (KAFKA-9892). Others may be of a history that a power cut or a truncation undid.
+//! A snapshot is used only if the durable point names it or a later one, which it does once files
+//! and names were synced (KAFKA-9892). Others may be of a history that a power cut undid.
 
 use std::path::Path;
 
@@ -52,7 +52,15 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 }
 
-/// The state that recovery starts from: the snapshot that the durable point names, else nothing.
+/// The snapshots that the durable point vouches for: the one it names, and those before it. A
+/// truncation removes the names of later ones before the durable point may pass them again.
+pub(super) fn trusted_snapshots(point: DurablePoint, entries: &[Entry]) -> impl DoubleEndedIterator<Item = i64> {
+    let newest = point.snapshot_offset.unwrap_or(-1);
+    let offsets = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, SNAPSHOT_SUFFIX));
+    offsets.filter(move |offset| *offset > point.log_start && *offset <= newest)
+}
+
+/// The state that recovery starts from: the newest trusted snapshot that is whole, else nothing.
 /// Batches from its end offset on are to be applied.
 pub(super) async fn load_snapshot<D: Disk>(
     disk: &D,
@@ -61,18 +69,40 @@ pub(super) async fn load_snapshot<D: Disk>(
     point: DurablePoint,
     entries: &[Entry],
 ) -> Result<ProducerStates, LogError> {
-    let offset = if config.plants.is(Plant::Kafka9892) { newest(entries) } else { point.snapshot_offset };
-    let nothing = ProducerStates::new(point.log_start);
-    let Some(offset) = offset.filter(|offset| *offset > point.log_start) else { return Ok(nothing) };
-    let path = directory.join(offset_file(offset, SNAPSHOT_SUFFIX));
-    let Some(bytes) = read_whole(disk, &path).await? else { return Ok(nothing) };
     if config.plants.is(Plant::Kafka9892) {
-        return Ok(ProducerStates::from_entries(decode_snapshot_unchecked(&bytes), offset));
+        return load_newest_unchecked(disk, directory, point, entries).await;
     }
-    // A damaged snapshot is rebuilt from the log, however long that takes.
-    Ok(decode_snapshot(&bytes).map_or(nothing, |entries| ProducerStates::from_entries(entries, offset)))
+    load_newest(disk, directory, point.log_start, trusted_snapshots(point, entries).rev()).await
 }
 
-fn newest(entries: &[Entry]) -> Option<i64> {
-    entries.iter().filter_map(|entry| parse_offset_file(&entry.name, SNAPSHOT_SUFFIX)).max()
+/// The state of the first of `offsets` whose snapshot is whole. A damaged one is not missed: there
+/// are older ones, and the log.
+pub(super) async fn load_newest<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    log_start: i64,
+    offsets: impl Iterator<Item = i64>,
+) -> Result<ProducerStates, LogError> {
+    for offset in offsets {
+        let path = directory.join(offset_file(offset, SNAPSHOT_SUFFIX));
+        if let Some(Ok(entries)) = read_whole(disk, &path).await?.map(|bytes| decode_snapshot(&bytes)) {
+            return Ok(ProducerStates::from_entries(entries, offset));
+        }
+    }
+    Ok(ProducerStates::new(log_start))
+}
+
+/// The planted bug: whatever file is newest, synced or not.
+async fn load_newest_unchecked<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    point: DurablePoint,
+    entries: &[Entry],
+) -> Result<ProducerStates, LogError> {
+    let newest = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, SNAPSHOT_SUFFIX)).max();
+    let Some(offset) = newest.filter(|offset| *offset > point.log_start) else {
+        return Ok(ProducerStates::new(point.log_start));
+    };
+    let bytes = read_whole(disk, &directory.join(offset_file(offset, SNAPSHOT_SUFFIX))).await?.unwrap_or_default();
+    Ok(ProducerStates::from_entries(decode_snapshot_unchecked(&bytes), offset))
 }

@@ -22,11 +22,12 @@ use super::names::{
     DURABLE_POINT, INDEX_SUFFIX, LEADER_EPOCH_CHECKPOINT, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX,
     TEMPORARY_SUFFIX, TIME_INDEX_SUFFIX, offset_file, parse_offset_file, partition_directory,
 };
-use super::producers::load_snapshot;
+use super::producers::{load_snapshot, trusted_snapshots};
 use super::segment::{Changes, Segment, read_whole, remove_if_there, remove_segment_files};
 use super::sync::replace_durably;
 use super::tail::Tail;
 use super::{Log, LogConfig, partition_metadata};
+use crate::base::batch_header::BatchHeader;
 use crate::base::ids::{LeaderEpoch, TopicId, TopicPartition};
 use crate::base::plants::Plant;
 use crate::producer_state::ProducerStates;
@@ -60,9 +61,12 @@ struct Recovery<D: Disk> {
     epochs: LeaderEpochs,
     last_epoch: LeaderEpoch,
     producers: ProducerStates,
+    snapshots: Vec<i64>,
     segments: Vec<Segment<D::File>>,
     log_end: i64,
     torn_bytes: u64,
+    /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
+    checkpoint_contradicted: bool,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -86,8 +90,15 @@ impl<D: Disk + Clone + 'static> Log<D> {
         bases.sort_unstable();
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
-        let mut recovery = Recovery::begin(&disk, &directory, config, in_force, &entries).await?;
-        recovery.load_segments(bases).await?;
+        let checkpoint = read_epochs(&disk, &directory).await?;
+        let mut recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
+        recovery.load_segments(bases.clone()).await?;
+        if recovery.checkpoint_contradicted {
+            let torn_bytes = recovery.torn_bytes;
+            recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, None).await?;
+            recovery.load_segments(existing(&disk, &directory, bases)).await?;
+            recovery.torn_bytes += torn_bytes;
+        }
         recovery.settle()?;
         recovery.remove_strays(&entries)?;
         let opened = Opened {
@@ -119,6 +130,17 @@ async fn open_metadata<D: Disk>(
     }
 }
 
+async fn read_epochs<D: Disk>(disk: &D, directory: &Path) -> Result<Option<LeaderEpochs>, LogError> {
+    let checkpoint = read_whole(disk, &directory.join(LEADER_EPOCH_CHECKPOINT)).await?;
+    Ok(checkpoint.and_then(|text| LeaderEpochs::decode(&text)))
+}
+
+/// Those of the segments that a first pass has not removed.
+fn existing<D: Disk>(disk: &D, directory: &Path, mut bases: Vec<i64>) -> Vec<i64> {
+    bases.retain(|base| disk.open(&directory.join(offset_file(*base, LOG_SUFFIX)), OpenMode::Read).is_ok());
+    bases
+}
+
 /// The newest record may be a hint that no sync has covered. It is synced now, because the slot
 /// that is older than it is the one that will be written next.
 async fn open_point<D: Disk>(
@@ -138,13 +160,12 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
     async fn begin(
         disk: &D,
         directory: &Path,
-        config: LogConfig,
+        config: &LogConfig,
         point: DurablePoint,
         entries: &[Entry],
+        epochs: Option<LeaderEpochs>,
     ) -> Result<Self, LogError> {
-        let checkpoint = read_whole(disk, &directory.join(LEADER_EPOCH_CHECKPOINT)).await?;
-        let epochs = checkpoint.and_then(|text| LeaderEpochs::decode(&text));
-        let producers = load_snapshot(disk, directory, &config, point, entries).await?;
+        let producers = load_snapshot(disk, directory, config, point, entries).await?;
         let scan_from = match &epochs {
             Some(_) => point.recovery_point.min(producers.end_offset()),
             None => point.log_start,
@@ -152,15 +173,18 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         Ok(Recovery {
             disk: disk.clone(),
             directory: directory.to_owned(),
-            config,
+            config: config.clone(),
             point,
             scan_from,
             epochs: epochs.unwrap_or_default(),
             last_epoch: LeaderEpoch(-1),
+            // One that was passed over is damaged; it is removed and written anew.
+            snapshots: trusted_snapshots(point, entries).filter(|offset| *offset <= producers.end_offset()).collect(),
             producers,
             segments: Vec::new(),
             log_end: point.log_start,
             torn_bytes: 0,
+            checkpoint_contradicted: false,
         })
     }
 
@@ -188,7 +212,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
 
     /// Removes segments that do not continue the log. Were they synced, that is damage.
     fn cut_segments(&mut self, bases: Vec<i64>) -> Result<(), LogError> {
-        if self.log_end < self.point.recovery_point {
+        if self.lacks_synced_records() {
             let path = self.directory.join(offset_file(self.log_end, LOG_SUFFIX));
             return Err(self.corrupt(path, 0, "the segment that continues the log is missing"));
         }
@@ -204,6 +228,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
 
     /// Takes in one segment. Says whether it was whole, so that the next one may continue it.
     async fn load_segment(&mut self, base_offset: i64, next_base: Option<i64>) -> Result<bool, LogError> {
+        self.close_last().await?;
         let path = self.directory.join(offset_file(base_offset, LOG_SUFFIX));
         let file = self.disk.open(&path, OpenMode::Write).map_err(LogError::io(&path, "open"))?;
         let len = file.len().map_err(LogError::io(&path, "measure"))?;
@@ -218,23 +243,13 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             self.torn_bytes += len - size;
             file.truncate(size).map_err(LogError::io(&view.path, "truncate"))?;
         }
-        if size < len || self.log_end > self.point.recovery_point {
+        // At the durable point, too: an earlier recovery may have cut the segment there and not synced it.
+        if size < len || self.log_end >= self.point.recovery_point {
             changes.note();
         }
         let largest_timestamp = index.largest_timestamp();
-        let mut segment = Segment {
-            base_offset,
-            file,
-            size,
-            index: Some(index),
-            largest_timestamp,
-            changes,
-            index_changes: Changes::default(),
-        };
-        if next_base.is_some() && size == len {
-            self.close(&mut segment, &view).await?;
-        }
-        self.segments.push(segment);
+        let (index, index_changes) = (Some(index), Changes::default());
+        self.segments.push(Segment { base_offset, file, size, index, largest_timestamp, changes, index_changes });
         Ok(size == len)
     }
 
@@ -303,7 +318,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 }
                 Step::Invalid(bad) => bad.to_string(),
             };
-            if self.log_end < self.point.recovery_point {
+            if self.lacks_synced_records() {
                 return Err(self.corrupt(view.path.clone(), position, &reason));
             }
             return Ok(position);
@@ -314,33 +329,51 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let header = &found.header;
         self.log_end = header.next_offset();
         self.last_epoch = header.leader_epoch;
-        // The epochs of what is read come from what is read; the checkpoint knows the ones before.
-        if self.epochs.epoch_at(header.base_offset) != Some(header.leader_epoch) {
-            self.epochs.truncate_from_end(header.base_offset);
-            self.epochs.assign(header.leader_epoch, header.base_offset);
-        }
+        self.take_in_epoch(header);
         if header.next_offset() > self.producers.end_offset() {
             self.producers.apply(header, end_marker(header, &found.bytes));
         }
         Ok(())
     }
 
-    /// Writes a closed segment's indexes if the files hold something else.
-    async fn close(&self, segment: &mut Segment<D::File>, view: &SegmentView<D::File>) -> Result<(), LogError> {
+    /// Epochs come from the batches where all batches are read, and from the checkpoint before. What
+    /// is read of those by the way must agree with it.
+    fn take_in_epoch(&mut self, header: &BatchHeader) {
+        let offset = header.base_offset.max(self.point.log_start);
+        let known = self.epochs.epoch_at(offset) == Some(header.leader_epoch);
+        if known || header.next_offset() <= self.point.log_start {
+            return;
+        }
+        if header.base_offset < self.scan_from {
+            self.checkpoint_contradicted = true;
+        }
+        self.epochs.truncate_from_end(offset);
+        self.epochs.assign(header.leader_epoch, offset);
+    }
+
+    /// Another segment follows the last one: writes its indexes if the files hold something else.
+    async fn close_last(&mut self) -> Result<(), LogError> {
+        let Some(segment) = self.segments.last_mut() else { return Ok(()) };
         let Some(mut index) = segment.index.take() else { return Ok(()) };
         index.note_largest_timestamp();
-        let offsets = read_whole(&self.disk, &view.index_path).await?;
-        let times = read_whole(&self.disk, &view.time_index_path).await?;
-        if offsets.as_ref() != Some(&index.encode_offsets()) || times.as_ref() != Some(&index.encode_times()) {
+        let offsets = read_whole(&self.disk, &segment.index_path(&self.directory)).await?;
+        let times = read_whole(&self.disk, &segment.time_index_path(&self.directory)).await?;
+        if offsets != Some(index.encode_offsets()) || times != Some(index.encode_times()) {
             segment.index = Some(index);
             segment.close(&self.disk, &self.directory)?;
         }
         Ok(())
     }
 
+    /// Whether the log, ending where it does, lacks records that were synced. An empty log lacks
+    /// none: it was restarted there, and what remains below are leftovers.
+    fn lacks_synced_records(&self) -> bool {
+        self.log_end < self.point.recovery_point && self.point.recovery_point > self.point.log_start
+    }
+
     /// Holds the end against what was promised, and makes sure that there is an active segment.
     fn settle(&mut self) -> Result<(), LogError> {
-        if self.log_end < self.point.recovery_point && self.point.recovery_point > self.point.log_start {
+        if self.lacks_synced_records() {
             let (path, position) = match self.segments.last() {
                 Some(last) => (last.path(&self.directory), last.size),
                 None => (self.directory.clone(), 0),
@@ -353,23 +386,20 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             }
             self.log_end = self.point.log_start;
             self.producers = ProducerStates::new(self.log_end);
-            self.epochs.clear();
         }
         if self.segments.is_empty() {
             self.segments.push(Segment::create(&self.disk, &self.directory, self.log_end)?);
         }
         self.epochs.truncate_from_end(self.log_end + 1);
         self.epochs.truncate_from_start(self.point.log_start);
+        if self.log_end == self.point.log_start {
+            self.epochs.clear();
+        }
         if self.producers.end_offset() != self.log_end {
             self.producers = std::mem::take(&mut self.producers).ending_at(self.log_end);
         }
-        self.reopen_active()
-    }
-
-    /// The last segment may have been a closed one before the segments after it were cut.
-    fn reopen_active(&mut self) -> Result<(), LogError> {
         let active = self.segments.last().expect("one was created if there was none");
-        assert!(active.index.is_some(), "a segment is closed only where the next one continues it");
+        assert!(active.index.is_some(), "a segment is closed only where another one follows");
         Ok(())
     }
 
@@ -381,7 +411,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             let index =
                 [INDEX_SUFFIX, TIME_INDEX_SUFFIX].iter().find_map(|suffix| parse_offset_file(&entry.name, suffix));
             let stray = entry.name.ends_with(TEMPORARY_SUFFIX)
-                || snapshot.is_some_and(|offset| Some(offset) != self.point.snapshot_offset)
+                || snapshot.is_some_and(|offset| !self.snapshots.contains(&offset))
                 || index.is_some_and(|base| !lives(base));
             if stray {
                 remove_if_there(&self.disk, &self.directory.join(&entry.name))?;
@@ -398,7 +428,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let changed = Changes { made: 1, synced: 0 };
         Log {
             synced_end: self.point.recovery_point.max(self.point.log_start).min(self.log_end),
-            snapshots: self.point.snapshot_offset.map(|offset| (offset, true)).into_iter().collect(),
+            snapshots: self.snapshots.into_iter().map(|offset| (offset, true)).collect(),
             disk: self.disk,
             directory: self.directory,
             config: self.config,

@@ -243,14 +243,22 @@ impl<D: Disk + Clone + 'static> Log<D> {
         point: Option<DurablePoint>,
         work: Work,
     ) -> impl Future<Output = Outcome<D::File>> + Send + use<D> {
-        let path = self.directory.join(DURABLE_POINT);
+        let home = self.point_home();
         let file = self.point_file.clone();
         async move {
             let (result, point) = match point {
                 None => (Ok(()), None),
-                Some(point) => persist(file, point, &path).await,
+                Some(point) => home.persist(file, point).await,
             };
             Outcome { result, point, work, _alive: alive }
+        }
+    }
+
+    pub(super) fn point_home(&self) -> PointHome<D> {
+        PointHome {
+            disk: self.disk.clone(),
+            directory: self.directory.clone(),
+            is_new: self.parent_names.are_pending(),
         }
     }
 
@@ -266,16 +274,34 @@ impl<D: Disk + Clone + 'static> Log<D> {
 
 type Persisted<F> = (Result<(), LogError>, Option<(DurablePointFile<F>, DurablePoint)>);
 
-/// Writes and syncs a durable point.
-pub(super) async fn persist<F: File>(mut file: DurablePointFile<F>, point: DurablePoint, path: &Path) -> Persisted<F> {
-    if let Err(error) = file.write(point) {
-        return (Err(LogError::io(path, "write")(error)), None);
+/// Where a durable point lives.
+pub(super) struct PointHome<D> {
+    disk: D,
+    directory: PathBuf,
+    /// Its name, and those of the directories above, may not be durable yet.
+    is_new: bool,
+}
+
+impl<D: Disk> PointHome<D> {
+    /// Writes and syncs a durable point.
+    pub async fn persist(self, mut file: DurablePointFile<D::File>, point: DurablePoint) -> Persisted<D::File> {
+        match self.try_persist(&mut file, point).await {
+            Ok(()) => (Ok(()), Some((file, point))),
+            Err(error) => (Err(error), None),
+        }
     }
-    if let Err(error) = file.file().sync().await {
-        return (Err(LogError::io(path, "sync")(error)), None);
+
+    async fn try_persist(&self, file: &mut DurablePointFile<D::File>, point: DurablePoint) -> Result<(), LogError> {
+        let path = self.directory.join(DURABLE_POINT);
+        file.write(point).map_err(LogError::io(&path, "write"))?;
+        file.file().sync().await.map_err(LogError::io(&path, "sync"))?;
+        file.synced();
+        if self.is_new {
+            self.disk.sync_directory(&self.directory).await.map_err(LogError::io(&self.directory, "sync"))?;
+            sync_ancestors(&self.disk, &self.directory).await?;
+        }
+        Ok(())
     }
-    file.synced();
-    (Ok(()), Some((file, point)))
 }
 
 impl<D: Disk> Device<D> {
@@ -286,7 +312,10 @@ impl<D: Disk> Device<D> {
         }
         match self.point.take() {
             None => (Ok(()), None),
-            Some((file, point)) => persist(file, point, &self.directory.join(DURABLE_POINT)).await,
+            // Its name is durable by now, as all the others.
+            Some((file, point)) => {
+                PointHome { disk: self.disk, directory: self.directory, is_new: false }.persist(file, point).await
+            }
         }
     }
 
@@ -306,8 +335,7 @@ impl<D: Disk> Device<D> {
             self.disk.sync_directory(&self.directory).await.map_err(LogError::io(&self.directory, "sync"))?;
         }
         if self.parent_names {
-            let parent = self.directory.parent().unwrap_or(Path::new(""));
-            self.disk.sync_directory(parent).await.map_err(LogError::io(parent, "sync"))?;
+            sync_ancestors(&self.disk, &self.directory).await?;
         }
         Ok(())
     }
@@ -325,4 +353,12 @@ pub(super) async fn replace_durably<D: Disk>(
     let file = write_whole(disk, &temporary, bytes)?;
     file.sync().await.map_err(LogError::io(&temporary, "sync"))?;
     disk.rename(&temporary, &directory.join(name)).map_err(LogError::io(&temporary, "rename"))
+}
+
+/// Makes the names of `directory` and of those above it durable.
+pub(super) async fn sync_ancestors<D: Disk>(disk: &D, directory: &Path) -> Result<(), LogError> {
+    for ancestor in directory.ancestors().skip(1) {
+        disk.sync_directory(ancestor).await.map_err(LogError::io(ancestor, "sync"))?;
+    }
+    Ok(())
 }

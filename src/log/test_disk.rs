@@ -128,8 +128,7 @@ impl TestDisk {
     /// What remains after a power cut. Open files of the old world are of no use any more.
     pub fn power_cut(&self, draws: &mut Draws) -> TestDisk {
         let world = self.world();
-        let mut after = World::default();
-        after.durable_directories = world.durable_directories.clone();
+        let mut after = World { durable_directories: world.durable_directories.clone(), ..World::default() };
         for directory in world.directories.difference(&world.durable_directories) {
             if draws.below(2) == 0 {
                 after.durable_directories.insert(directory.clone());

@@ -88,8 +88,8 @@ fn a_segment_that_would_overflow_is_closed_with_its_indexes_and_a_snapshot() {
     let mut log = open(&disk);
     fill(&mut log, 1, 30);
     let bases: Vec<i64> = log.segment_base_offsets().collect();
-    assert_eq!(bases.len(), 4, "{bases:?}");
-    for base in &bases[..3] {
+    assert_eq!(bases, [0, 20, 40], "{bases:?}");
+    for base in &bases[..2] {
         assert!(disk.contents(&format!("logs/t-0/{base:020}.log")).len() <= 1_000);
         let index = disk.contents(&format!("logs/t-0/{base:020}.index"));
         assert!(!index.is_empty() && index.len() % 8 == 0);
@@ -274,20 +274,20 @@ fn retention_removes_whole_segments_below_the_high_watermark() {
     let disk = TestDisk::default();
     let mut log = try_open(&disk, LogConfig { retention_bytes: Some(1_000), ..config() }).unwrap().0;
     fill(&mut log, 1, 10);
-    fill(&mut log, 2, 20);
+    fill(&mut log, 2, 25);
     sync(&mut log);
     let bases: Vec<i64> = log.segment_base_offsets().collect();
     assert_eq!(log.retention_start(bases[1] - 1), None);
     assert_eq!(log.retention_start(bases[1]), Some(bases[1]));
-    let start = log.retention_start(60).unwrap();
+    let start = log.retention_start(70).unwrap();
     assert_eq!(start, bases[2]);
-    let outcome = now(log.begin_advance_start(start, 60).unwrap());
+    let outcome = now(log.begin_advance_start(start, 70).unwrap());
     assert_eq!(log.complete(outcome).unwrap(), Completed::StartAdvanced { log_start: start });
     assert!(!disk.exists(LOG) && log.size_bytes() >= 1_000);
     assert_eq!(log.epochs(), [(LeaderEpoch(2), start)]);
     let log = open(&disk);
-    assert_eq!((log.log_start(), log.log_end()), (start, 60));
-    assert!(matches!(now(log.read(start - 1, 1, 60)), Err(LogError::OffsetOutOfRange { .. })));
+    assert_eq!((log.log_start(), log.log_end()), (start, 70));
+    assert!(matches!(now(log.read(start - 1, 1, 70)), Err(LogError::OffsetOutOfRange { .. })));
 }
 
 #[test]
@@ -354,7 +354,10 @@ fn a_torn_tail_is_cut_and_damage_below_the_durable_point_is_not() {
     assert_eq!(disk.contents(LOG).len(), before.len(), "nothing is cut");
     let text = error.to_string();
     assert!(text.contains(LOG) && text.contains("offset 2") && text.contains("restart"), "{text}");
-    disk.rot(LOG, |bytes| bytes.truncate(2 * size));
+    disk.rot(LOG, |bytes| {
+        bytes[2 * size - 3] ^= 1;
+        bytes.truncate(2 * size);
+    });
     assert!(matches!(try_open(&disk, config()), Err(LogError::Corrupt { offset: 4, .. })));
 }
 
@@ -378,17 +381,16 @@ fn missing_or_damaged_indexes_and_checkpoints_are_rebuilt_from_the_batches() {
                 1 => disk.rot(&path, |bytes| bytes.iter_mut().for_each(|byte| *byte = 0xee)),
                 _ => disk.rot(&path, |bytes| bytes.truncate(good.len() / 2)),
             }
-            let again = open(&disk);
+            let mut again = open(&disk);
             assert_eq!(read_all(&again), read_all(&log), "{path}");
             assert_eq!((again.epochs(), again.log_end()), (log.epochs(), log.log_end()), "{path}");
             assert_eq!(again.producers().get(ProducerId(5)), log.producers().get(ProducerId(5)), "{path}");
-            let outcome = now(open(&disk).begin_clean_shutdown().unwrap());
-            drop(outcome);
-        }
-        let mut again = open(&disk);
-        let outcome = now(again.begin_clean_shutdown().unwrap());
-        again.complete(outcome).unwrap();
-        if disk.exists(&path) && !file.name.ends_with(".snapshot") {
+            let outcome = now(again.begin_clean_shutdown().unwrap());
+            again.complete(outcome).unwrap();
+            let rewritten = !file.name.ends_with(".snapshot") || path.ends_with("61.snapshot");
+            if !rewritten {
+                break;
+            }
             assert_eq!(disk.contents(&path), good, "{path} is as it was");
         }
     }

@@ -13,10 +13,10 @@ use super::durable_point::{DurablePoint, DurablePointFile};
 use super::error::LogError;
 use super::index::SegmentIndex;
 use super::locate::{OrderedScan, START, SegmentView, StartPlace};
-use super::names::{DURABLE_POINT, SNAPSHOT_SUFFIX, offset_file};
-use super::segment::{Segment, read_whole};
-use super::sync::{Completed, Outcome, Work, persist};
-use crate::producer_state::{ProducerStates, decode_snapshot};
+use super::producers::load_newest;
+use super::segment::Segment;
+use super::sync::{Completed, Outcome, PointHome, Work};
+use crate::producer_state::ProducerStates;
 use crate::runtime::{Disk, File};
 
 /// Where the log ends after a truncation, and what is true there.
@@ -40,6 +40,7 @@ struct Survey<D: Disk> {
     interval_bytes: u64,
     point: DurablePoint,
     point_file: DurablePointFile<D::File>,
+    point_home: PointHome<D>,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -52,7 +53,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
         self.check_online()?;
         let alive = self.begin_work()?;
-        let restart = (offset <= self.log_start && offset < self.log_end).then(|| self.point_at(offset.max(0)));
+        let restart = (offset <= self.log_start && offset < self.log_end).then(|| empty_at(offset.max(0)));
         let survey = (restart.is_none() && offset < self.log_end).then(|| self.survey(offset));
         let restarted =
             restart.map(|point| self.persist_point(alive.clone(), Some(point), Work::Restart(point.log_start)));
@@ -60,8 +61,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
             match (restarted, survey) {
                 (Some(restarted), _) => restarted.await,
                 (None, Some(survey)) => {
-                    let (result, point, cut) = survey.run().await;
-                    Log::<D>::outcome(alive, result, point, Work::Truncate(cut))
+                    let (result, point, work) = survey.run().await;
+                    Log::<D>::outcome(alive, result, point, work)
                 }
                 (None, None) => Log::<D>::outcome(alive, Ok(()), None, Work::Truncate(None)),
             }
@@ -76,12 +77,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
         self.check_online()?;
         let alive = self.begin_work()?;
-        let point = self.point_at(offset.max(0));
+        let point = empty_at(offset.max(0));
         Ok(self.persist_point(alive, Some(point), Work::Restart(point.log_start)))
-    }
-
-    fn point_at(&self, offset: i64) -> DurablePoint {
-        DurablePoint { log_start: offset, recovery_point: offset, snapshot_offset: None }
     }
 
     fn survey(&self, offset: i64) -> Survey<D> {
@@ -95,6 +92,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             interval_bytes: self.config.index_interval_bytes,
             point: self.point,
             point_file: self.point_file.clone(),
+            point_home: self.point_home(),
         }
     }
 
@@ -151,22 +149,29 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 }
 
-type Surveyed<F> = (Result<(), LogError>, Option<(DurablePointFile<F>, DurablePoint)>, Option<Box<Cut>>);
+type Surveyed<F> = (Result<(), LogError>, Option<(DurablePointFile<F>, DurablePoint)>, Work);
 
 impl<D: Disk> Survey<D> {
     async fn run(self) -> Surveyed<D::File> {
         let cut = match self.find().await {
             Ok(cut) => cut,
-            Err(error) => return (Err(error), None, None),
+            Err(error) => return (Err(error), None, Work::Truncate(None)),
         };
-        let lowered = DurablePoint {
-            log_start: self.log_start,
-            recovery_point: self.point.recovery_point.min(cut.log_end),
-            snapshot_offset: self.snapshots.iter().copied().filter(|offset| *offset <= cut.log_end).max(),
-        };
+        // The first batch may reach below the log start; without it nothing is left.
+        let nothing_left = cut.log_end <= self.log_start;
+        let lowered = if nothing_left { empty_at(self.log_start) } else { self.lowered_to(cut.log_end) };
+        let work = if nothing_left { Work::Restart(self.log_start) } else { Work::Truncate(Some(Box::new(cut))) };
         // Even an equal point is persisted: what is in force may be a hint that no sync has covered.
-        let (result, point) = persist(self.point_file.clone(), lowered, &self.directory.join(DURABLE_POINT)).await;
-        (result, point, Some(Box::new(cut)))
+        let (result, point) = self.point_home.persist(self.point_file, lowered).await;
+        (result, point, work)
+    }
+
+    fn lowered_to(&self, log_end: i64) -> DurablePoint {
+        DurablePoint {
+            log_start: self.log_start,
+            recovery_point: self.point.recovery_point.min(log_end),
+            snapshot_offset: self.snapshots.iter().copied().filter(|offset| *offset <= log_end).max(),
+        }
     }
 
     async fn find(&self) -> Result<Cut, LogError> {
@@ -202,14 +207,9 @@ impl<D: Disk> Survey<D> {
     }
 
     async fn producers_at(&self, log_end: i64) -> Result<ProducerStates, LogError> {
-        let mut states = ProducerStates::new(self.log_start);
-        for offset in self.snapshots.iter().rev().filter(|offset| **offset <= log_end && **offset > self.log_start) {
-            let path = self.directory.join(offset_file(*offset, SNAPSHOT_SUFFIX));
-            if let Some(Ok(entries)) = read_whole(&self.disk, &path).await?.map(|bytes| decode_snapshot(&bytes)) {
-                states = ProducerStates::from_entries(entries, *offset);
-                break;
-            }
-        }
+        let usable =
+            self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset > self.log_start);
+        let mut states = load_newest(&self.disk, &self.directory, self.log_start, usable).await?;
         let from = states.end_offset();
         let first = self.views.partition_point(|view| view.base_offset <= from).saturating_sub(1);
         for view in &self.views[first..] {
@@ -221,6 +221,11 @@ impl<D: Disk> Survey<D> {
         }
         Ok(states)
     }
+}
+
+/// The durable point of a log without records.
+fn empty_at(offset: i64) -> DurablePoint {
+    DurablePoint { log_start: offset, recovery_point: offset, snapshot_offset: None }
 }
 
 /// Applies the batches of a scan that lie between the state's end and `log_end`.

@@ -9,6 +9,8 @@
 
 mod entry;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
