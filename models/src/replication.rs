@@ -474,8 +474,12 @@ impl State {
     fn process(&mut self, follower: usize) {
         let Some((request, broker_epoch)) = self.broker(follower).request.take() else { return };
         let replica = id(follower);
+        let (LeaderRequest::Fetch { leader, .. } | LeaderRequest::EpochEnd { leader, .. }) = request;
+        if !self.brokers[index(leader)].up {
+            return;
+        }
         match request {
-            LeaderRequest::Fetch { leader, leader_epoch, offset } => {
+            LeaderRequest::Fetch { leader_epoch, offset, .. } => {
                 let fetch = FollowerFetch { replica, broker_epoch, leader_epoch, offset };
                 let Some(Effect::ServeFollower { end, high_watermark, log_start, .. }) =
                     self.step(index(leader), Input::FollowerFetch(fetch), &[])
@@ -492,7 +496,7 @@ impl State {
                 let input = Input::FetchAnswer { leader_epoch, offset, answer };
                 self.broker(follower).answer = Some(Answered { input, records });
             }
-            LeaderRequest::EpochEnd { leader, leader_epoch, requested } => {
+            LeaderRequest::EpochEnd { leader_epoch, requested, .. } => {
                 let query = Input::EpochEndQuery { leader_epoch: Some(leader_epoch), requested };
                 if let Some(Effect::EpochEnd(answer)) = self.step(index(leader), query, &[]) {
                     self.answer_epoch_end(follower, leader_epoch, requested, answer);
@@ -563,6 +567,23 @@ impl State {
         lost.persisting.clear();
         lost.states.clear();
         (lost.request, lost.answer, lost.proposal) = (None, None, None);
+    }
+
+    /// Whether the broker's request would tell it or its leader anything. A fetch that finds both as
+    /// they are can be sent later just as well, so leaving it out hides no behaviour of the cores.
+    fn would_learn(&self, broker: usize) -> bool {
+        let replica = &self.brokers[broker].replica;
+        match replica.next_request() {
+            None => false,
+            Some(LeaderRequest::EpochEnd { .. }) => true,
+            Some(LeaderRequest::Fetch { leader, leader_epoch, offset }) => {
+                let leader = &self.brokers[index(leader)].replica;
+                leader.leader_epoch() != leader_epoch
+                    || leader.log_end() > offset
+                    || leader.high_watermark() > replica.high_watermark()
+                    || leader.acknowledged(id(broker)) != Some((replica.broker_epoch(), offset))
+            }
+        }
     }
 
     /// Whether a broker holds everything that was promised.
@@ -698,7 +719,7 @@ impl World {
         let quiet = broker.request.is_none() && broker.answer.is_none();
         offer(replica.leads() && state.produced < bounds.records, Action::Produce(index));
         offer(!broker.persisting.is_empty(), Action::Persist(index));
-        offer(quiet && replica.next_request().is_some(), Action::Send(index));
+        offer(quiet && state.would_learn(index), Action::Send(index));
         offer(broker.request.is_some(), Action::Process(index));
         offer(broker.answer.is_some(), Action::Answer(index));
         offer(!quiet && state.losses < bounds.losses, Action::Lose(index));

@@ -211,6 +211,13 @@ impl Replica {
         }
     }
 
+    /// Up to where a follower is known to hold the log, and in which incarnation; none if this
+    /// replica does not lead or has not heard of it in this epoch.
+    #[must_use]
+    pub fn acknowledged(&self, follower: BrokerId) -> Option<(BrokerEpoch, i64)> {
+        self.leading()?.followers.get(&follower)?.fetched
+    }
+
     /// The proposal that still awaits its outcome.
     #[must_use]
     pub fn proposal(&self) -> Option<Proposal> {
