@@ -1,1 +1,3 @@
 //! The seeded simulator of Wyrd.
+
+pub mod engine;
