@@ -200,8 +200,8 @@ mod tests {
     #[test]
     fn the_order_of_what_is_folded_in_matters() {
         let (mut one, mut other) = (Mixer::new(1), Mixer::new(1));
-        [1, 2].map(|value| one.fold(value));
-        [2, 1].map(|value| other.fold(value));
+        [1, 2].into_iter().for_each(|value| one.fold(value));
+        [2, 1].into_iter().for_each(|value| other.fold(value));
         assert_ne!(one.value(), other.value());
     }
 
