@@ -13,3 +13,4 @@ pub mod shrink;
 pub mod swarm;
 pub mod tamper;
 pub mod verdict;
+pub mod engine;

@@ -1,0 +1,240 @@
+//! What nodes hold of their disk, and the time that the device takes.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use wyrdlog::runtime::{File, OpenMode};
+
+use super::super::runtime::{SimRuntime, ended};
+use super::super::slab::Key;
+use super::super::world::{self, Due, NodeId, World};
+use super::names::normalise;
+use super::{Disk, Work};
+
+impl World {
+    /// Changes names and folds the change in.
+    pub fn change_names(
+        &mut self,
+        node: NodeId,
+        change: impl FnOnce(&mut Disk, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let now_ns = self.now_ns;
+        let disk = &mut self.node_mut(node).disk;
+        let result = change(disk, now_ns);
+        let sequence = disk.names.sequence();
+        disk.write_back_names(now_ns);
+        self.trace.mixer.fold(sequence);
+        result
+    }
+
+    pub fn begin_directory_sync(&mut self, node: NodeId, directory: &Path) -> io::Result<Key> {
+        let disk = &mut self.node_mut(node).disk;
+        let directory = disk.check_directory(directory)?;
+        let sequence = disk.names.sequence();
+        Ok(self.begin_work(node, Work::SyncDirectory { directory, sequence }))
+    }
+
+    fn begin_work(&mut self, node: NodeId, work: Work) -> Key {
+        let (operation, latency_ns) = self.node_mut(node).disk.begin(work);
+        self.queue.push(self.now_ns.saturating_add(latency_ns), Due::Device { node, operation });
+        operation
+    }
+
+    /// The device is done with an operation.
+    pub fn device_done(&mut self, node: NodeId, operation: Key) {
+        self.trace.step(self.now_ns, node.0, "device", u64::from(operation.place));
+        let now_ns = self.now_ns;
+        let is_sync =
+            |disk: &Disk| !matches!(disk.operations.get(operation).map(|op| &op.work), Some(Work::Read { .. }));
+        let disk = &mut self.nodes[node.index()].disk;
+        let was_sync = is_sync(disk);
+        let waker = disk.complete(operation, now_ns);
+        let has_failed = disk.operations.get(operation).is_some_and(|op| matches!(op.done, Some(Err(_))));
+        if has_failed {
+            let count = if was_sync { &mut self.effects.syncs_failed } else { &mut self.effects.reads_failed };
+            *count += 1;
+        }
+        self.wake(waker);
+    }
+}
+
+/// Waits for an operation of the device. Dropping the wait does not undo the operation.
+struct Wait {
+    runtime: SimRuntime,
+    operation: Key,
+}
+
+impl Wait {
+    fn poll(&self, context: &Context<'_>) -> Poll<io::Result<Bytes>> {
+        let look = |world: &mut World| {
+            let World { nodes, wakes, .. } = world;
+            let operations = &mut nodes[self.runtime.node.index()].disk.operations;
+            let Some(operation) = operations.get_mut(self.operation) else { return Poll::Ready(Err(ended())) };
+            if operation.done.is_none() {
+                World::keep_waker(&mut operation.waker, context.waker(), wakes);
+                return Poll::Pending;
+            }
+            match operations.remove(self.operation).and_then(|operation| operation.done) {
+                Some(result) => Poll::Ready(result),
+                None => Poll::Ready(Err(ended())),
+            }
+        };
+        self.runtime.live(look).unwrap_or_else(|| Poll::Ready(Err(ended())))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let detach = |world: &mut World| world.node_mut(self.runtime.node).disk.detach(self.operation);
+        drop(self.runtime.live(detach));
+    }
+}
+
+/// Completes with the operation, or at once with the error that kept it from beginning.
+pub(in super::super) fn finish(
+    runtime: SimRuntime,
+    operation: io::Result<Key>,
+) -> impl Future<Output = io::Result<()>> + Send + 'static {
+    let wait = operation.map(|operation| Wait { runtime, operation });
+    async move {
+        let wait = wait?;
+        poll_fn(|context| wait.poll(context)).await.map(drop)
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    runtime: SimRuntime,
+    file: Key,
+    is_writable: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.runtime.live(|world| {
+            let disk = &mut world.node_mut(self.runtime.node).disk;
+            if let Some(content) = disk.files.get_mut(self.file) {
+                content.handles = content.handles.saturating_sub(1);
+                if content.is_unlinked {
+                    disk.collect();
+                }
+            }
+        });
+    }
+}
+
+/// An open file of a simulated node.
+#[derive(Clone, Debug)]
+pub struct SimFile(Arc<Handle>);
+
+impl SimFile {
+    pub(in super::super) fn open(runtime: SimRuntime, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
+        let mut file = Key::NOWHERE;
+        runtime.live_io(|world| {
+            world.change_names(runtime.node, |disk, now_ns| {
+                file = disk.open(path, mode, now_ns)?;
+                Ok(())
+            })
+        })?;
+        Ok(SimFile(Arc::new(Handle { runtime, file, is_writable: mode != OpenMode::Read })))
+    }
+
+    fn with_disk<R>(&self, f: impl FnOnce(&mut Disk, u64) -> io::Result<R>) -> io::Result<R> {
+        self.0.runtime.live_io(|world| {
+            let now_ns = world.now_ns;
+            f(&mut world.node_mut(self.0.runtime.node).disk, now_ns)
+        })
+    }
+
+    /// Makes a change that counts as failed if it fails.
+    fn change(&self, f: impl FnOnce(&mut World) -> io::Result<()>) -> io::Result<()> {
+        if !self.0.is_writable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.0.runtime.live_io(|world| {
+            let result = f(world);
+            world.effects.writes_failed += u64::from(result.is_err());
+            result
+        })
+    }
+}
+
+impl File for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with_disk(|disk, _| Ok(disk.content(self.0.file)?.len() as u64))
+    }
+
+    async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let (runtime, file) = (self.0.runtime, self.0.file);
+        let hit = runtime.live_io(|world| {
+            let disk = &mut world.node_mut(runtime.node).disk;
+            if disk.read_misses() {
+                return Ok(Err(world.begin_work(runtime.node, Work::Read { file, offset, len })));
+            }
+            let result = disk.read(file, offset, len);
+            world.effects.reads_failed += u64::from(result.is_err());
+            result.map(Ok)
+        })?;
+        match hit {
+            Ok(bytes) => Ok(bytes),
+            Err(operation) => {
+                let wait = Wait { runtime, operation };
+                poll_fn(|context| wait.poll(context)).await
+            }
+        }
+    }
+
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.change(|world| {
+            world.trace.mixer.fold(offset ^ u64::from(self.0.runtime.node.0) << 48);
+            parts.iter().for_each(|part| world.trace.mixer.fold_bytes(part));
+            let now_ns = world.now_ns;
+            world.node_mut(self.0.runtime.node).disk.write(self.0.file, offset, parts, now_ns)
+        })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.change(|world| {
+            world.trace.mixer.fold(!len);
+            let now_ns = world.now_ns;
+            world.node_mut(self.0.runtime.node).disk.truncate(self.0.file, len, now_ns)
+        })
+    }
+
+    fn sync(&self) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let (runtime, file) = (self.0.runtime, self.0.file);
+        let operation = runtime.live_io(|world| {
+            let sequence = world.node_mut(runtime.node).disk.content(file)?.sequence();
+            Ok(world.begin_work(runtime.node, Work::Sync { file, sequence }))
+        });
+        finish(runtime, operation)
+    }
+}
+
+impl World {
+    /// Reads what checkers look at. `path` as nodes name it.
+    pub fn visible_file(&self, node: NodeId, path: &str) -> Option<Vec<u8>> {
+        let path = normalise(Path::new(path)).ok()?;
+        self.nodes.get(node.index())?.disk.visible_bytes(&path).map(<[u8]>::to_vec)
+    }
+
+    pub fn durable_file(&self, node: NodeId, path: &str) -> Option<Vec<u8>> {
+        let path = normalise(Path::new(path)).ok()?;
+        self.nodes.get(node.index())?.disk.durable_bytes(&path)
+    }
+}
+
+/// Reads a file's range without taking any simulated time.
+pub(in super::super) fn visible_range(id: u64, node: NodeId, path: &str, offset: u64, len: usize) -> Option<Vec<u8>> {
+    world::with(id, |world| {
+        let path = normalise(Path::new(path)).ok()?;
+        let bytes = world.nodes.get(node.index())?.disk.visible_bytes(&path)?;
+        let start = usize::try_from(offset).ok()?.min(bytes.len());
+        Some(bytes[start..start.saturating_add(len).min(bytes.len())].to_vec())
+    })
+    .flatten()
+}

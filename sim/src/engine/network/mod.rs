@@ -1,0 +1,200 @@
+//! TCP as its users meet it: handshakes, byte streams with windows and back-pressure, half-close,
+//! reset and silence. Addresses are host names; a node's name is its host.
+//!
+//! A connection has two ends and a pipe each way. What travels in a pipe are segments, in order;
+//! one write is one segment, and all that arrive at one instant are one event. A pipe whose link
+//! is cut, or whose receiver has no power, holds its segments and tries again after a
+//! retransmission time-out that doubles, until the sender gives up. The handshake travels in the
+//! same pipes, so that it meets the same fate.
+//!
+//! `transfer` moves segments, `socket` is what nodes hold, `control` is what faults do.
+
+mod control;
+mod link;
+mod socket;
+mod transfer;
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::config::NetworkConfig;
+use super::slab::{Key, Slab};
+use super::world::NodeId;
+
+pub(super) use link::Link;
+pub use socket::{SimListener, SimReader, SimStream, SimWriter};
+pub(super) use socket::{connect, listen};
+
+/// How a process leaves its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// As the operating system closes sockets: end-of-stream, or a reset where bytes are unread.
+    Close,
+    /// A reset on each.
+    Reset,
+    /// Nothing: the power is gone.
+    Silence,
+}
+
+/// What travels in a pipe.
+#[derive(Clone, Debug)]
+enum Payload {
+    Syn,
+    SynAck,
+    Ack,
+    Data(Bytes),
+    Fin,
+    Reset,
+}
+
+#[derive(Debug)]
+struct Segment {
+    arrival_ns: u64,
+    payload: Payload,
+}
+
+/// Where an end is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndState {
+    /// The server's, before the first segment came.
+    Absent,
+    /// The client's, until the handshake is answered.
+    Connecting,
+    /// The server's, until the handshake is over.
+    Answered,
+    /// The server's, until it is accepted.
+    Pending,
+    Open,
+    /// Closed by its owner; the operating system still sends what was written.
+    Closed,
+    /// Its process or host is no more, and nobody knows of the connection.
+    Vanished,
+}
+
+impl EndState {
+    /// Whether a process holds it.
+    fn is_held(self) -> bool {
+        matches!(self, EndState::Connecting | EndState::Pending | EndState::Open)
+    }
+}
+
+#[derive(Debug)]
+struct End {
+    node: NodeId,
+    port: u16,
+    state: EndState,
+    has_reader: bool,
+    has_writer: bool,
+    fin_sent: bool,
+    received: VecDeque<Bytes>,
+    received_bytes: usize,
+    fin_received: bool,
+    error: Option<io::ErrorKind>,
+    read_waker: Option<Waker>,
+    write_waker: Option<Waker>,
+}
+
+impl End {
+    fn new(node: NodeId, port: u16, state: EndState) -> Self {
+        End {
+            node,
+            port,
+            state,
+            has_reader: true,
+            has_writer: true,
+            fin_sent: false,
+            received: VecDeque::new(),
+            received_bytes: 0,
+            fin_received: false,
+            error: None,
+            read_waker: None,
+            write_waker: None,
+        }
+    }
+
+    fn forget_received(&mut self) {
+        self.received.clear();
+        self.received_bytes = 0;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    segments: VecDeque<Segment>,
+    /// The pending arrival or retransmission.
+    event: Option<Key>,
+    last_arrival_ns: u64,
+    /// Written and not yet known to be received, in bytes.
+    unacknowledged_bytes: usize,
+    /// Received, but the acknowledgement met a partition.
+    held_acknowledgement_bytes: usize,
+    /// When the first segment first met a partition or a host without power.
+    held_since_ns: Option<u64>,
+    backoff_ns: u64,
+    /// The receiver's window is closed.
+    is_stalled: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The client's end, then the server's.
+    ends: [End; 2],
+    /// `pipes[i]` leads away from `ends[i]`.
+    pipes: [Pipe; 2],
+}
+
+impl Connection {
+    fn is_between(&self, a: NodeId, b: NodeId) -> bool {
+        let nodes = [self.ends[0].node, self.ends[1].node];
+        nodes == [a, b] || nodes == [b, a]
+    }
+
+    fn is_finished(&self) -> bool {
+        let over = |end: &End| matches!(end.state, EndState::Absent | EndState::Closed | EndState::Vanished);
+        self.ends.iter().all(over) && self.pipes.iter().all(|pipe| pipe.segments.is_empty() && pipe.event.is_none())
+    }
+}
+
+#[derive(Debug)]
+struct Listening {
+    /// Connections that may be accepted.
+    queue: VecDeque<Key>,
+    wakers: Vec<Waker>,
+}
+
+/// All links, connections and listeners.
+#[derive(Default)]
+pub(super) struct Net {
+    links: Vec<Vec<Link>>,
+    connections: Slab<Connection>,
+    listeners: Slab<Listening>,
+}
+
+impl Net {
+    /// Adds the links from and to one more host.
+    pub fn add_host(&mut self, config: &NetworkConfig) {
+        let new = NodeId(self.links.len() as u32);
+        for (from, row) in self.links.iter_mut().enumerate() {
+            row.push(Link::new(NodeId(from as u32), new, config.link));
+        }
+        let mut row: Vec<Link> = (0..new.0).map(|to| Link::new(new, NodeId(to), config.link)).collect();
+        row.push(Link::new(new, new, config.loopback));
+        self.links.push(row);
+    }
+
+    fn link(&self, from: NodeId, to: NodeId) -> &Link {
+        &self.links[from.index()][to.index()]
+    }
+
+    fn link_mut(&mut self, from: NodeId, to: NodeId) -> &mut Link {
+        &mut self.links[from.index()][to.index()]
+    }
+
+    /// How many connections there are, those that only the operating system still knows included.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+}

@@ -1,0 +1,382 @@
+//! Segments on their way: sent, held, retransmitted, received.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::super::config::nanos;
+use super::super::slab::Key;
+use super::super::world::{Due, NodeId, World};
+use super::{EndState, Payload, Segment};
+
+/// A SYN's first retransmission (RFC 6298).
+const SYN_RETRANSMIT_NS: u64 = 1_000_000_000;
+
+impl World {
+    /// The fate of a segment that `ends[side]` of a connection sends now.
+    pub(super) fn send(&mut self, key: Key, side: usize, payload: Payload) {
+        let Some(connection) = self.net.connections.get(key) else { return };
+        let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let payload = match payload {
+            Payload::Data(bytes) if self.net.link(from, to).cuts_armed > 0 && bytes.len() > 1 => {
+                return self.send_cut(key, side, bytes);
+            }
+            payload => payload,
+        };
+        self.push_segment(key, side, payload);
+    }
+
+    /// Sends a part of `bytes` and then resets both ends: a reset in mid-frame.
+    fn send_cut(&mut self, key: Key, side: usize, bytes: Bytes) {
+        let Some(connection) = self.net.connections.get(key) else { return };
+        let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let seed = self.seed;
+        let link = self.net.link_mut(from, to);
+        link.cuts_armed -= 1;
+        let kept = 1 + link.draws(seed).below(bytes.len() as u64 - 1) as usize;
+        self.effects.frames_cut += 1;
+        self.push_segment(key, side, Payload::Data(bytes.slice(..kept)));
+        self.push_segment(key, side, Payload::Reset);
+        self.fail_end(key, side, io::ErrorKind::ConnectionReset);
+    }
+
+    fn push_segment(&mut self, key: Key, side: usize, payload: Payload) {
+        let World { net, trace, effects, queue, config, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let bytes = match &payload {
+            Payload::Data(bytes) => {
+                trace.mixer.fold_bytes(bytes);
+                bytes.len()
+            }
+            _ => 0,
+        };
+        let travel = net.links[from.index()][to.index()].travel(self.seed, self.now_ns, bytes);
+        let pipe = &mut connection.pipes[side];
+        let mut arrival_ns = travel.arrival_ns.max(pipe.last_arrival_ns);
+        for loss in 0..travel.losses {
+            effects.segments_lost += 1;
+            let first_ns = nanos(config.network.retransmit_first);
+            arrival_ns = arrival_ns.saturating_add((first_ns << loss).min(nanos(config.network.retransmit_most)));
+        }
+        pipe.last_arrival_ns = arrival_ns;
+        pipe.unacknowledged_bytes += bytes;
+        pipe.segments.push_back(Segment { arrival_ns, payload });
+        if pipe.event.is_none() && !pipe.is_stalled {
+            pipe.event = Some(queue.push(arrival_ns, Due::Arrival { connection: key, side }));
+        }
+    }
+
+    /// The first segment of a pipe is due at the receiver.
+    pub fn arrival(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        connection.pipes[side].event = None;
+        let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
+        self.trace.step(self.now_ns, to.0, "arrival", u64::from(key.place) << 1 | side as u64);
+        if self.net.link(from, to).is_blocked || !self.node(to).is_powered {
+            self.hold(key, side, from);
+        } else {
+            self.receive_due(key, side);
+        }
+        self.free_if_finished(key);
+    }
+
+    fn receive_due(&mut self, key: Key, side: usize) {
+        while let Some(payload) = self.take_due(key, side) {
+            self.receive(key, 1 - side, payload);
+        }
+        let World { net, queue, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let pipe = &mut connection.pipes[side];
+        if pipe.event.is_some() {
+            return; // Held again: the backlog is full.
+        }
+        (pipe.held_since_ns, pipe.backoff_ns) = (None, 0);
+        if !pipe.is_stalled
+            && let Some(first) = pipe.segments.front()
+        {
+            pipe.event = Some(queue.push(first.arrival_ns, Due::Arrival { connection: key, side }));
+        }
+    }
+
+    /// The next payload that has arrived and fits the receiver's window. A reset needs no window.
+    fn take_due(&mut self, key: Key, side: usize) -> Option<Payload> {
+        let capacity = self.config.network.receive_buffer_bytes;
+        let now_ns = self.now_ns;
+        let connection = self.net.connections.get_mut(key)?;
+        let pipe = &mut connection.pipes[side];
+        if pipe.event.is_some() {
+            return None;
+        }
+        let receiver = &connection.ends[1 - side];
+        let first = pipe.segments.front_mut().filter(|first| first.arrival_ns <= now_ns)?;
+        let room = capacity.saturating_sub(receiver.received_bytes);
+        if let Payload::Data(bytes) = &mut first.payload
+            && matches!(receiver.state, EndState::Open | EndState::Pending)
+            && bytes.len() > room
+        {
+            if room > 0 {
+                return Some(Payload::Data(bytes.split_to(room)));
+            }
+            if !matches!(pipe.segments.back()?.payload, Payload::Reset) {
+                pipe.is_stalled = true;
+                return None;
+            }
+            pipe.segments.clear();
+            return Some(Payload::Reset);
+        }
+        pipe.segments.pop_front().map(|segment| segment.payload)
+    }
+
+    /// The first segment met a partition, or a host without power: it is retransmitted later,
+    /// unless the sender is no more or gives up.
+    fn hold(&mut self, key: Key, side: usize, from: NodeId) {
+        let is_sender_up = self.node(from).is_powered;
+        let World { net, queue, config, effects, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let is_sender_gone = connection.ends[side].state == EndState::Vanished || !is_sender_up;
+        let pipe = &mut connection.pipes[side];
+        if pipe.held_since_ns.is_none() {
+            effects.segments_held += pipe.segments.len() as u64;
+        }
+        if is_sender_gone {
+            return self.hold_farewell(key, side);
+        }
+        let since_ns = *pipe.held_since_ns.get_or_insert(self.now_ns);
+        let Some(first) = pipe.segments.front() else { return };
+        let (first_ns, give_up_ns) = match first.payload {
+            Payload::Syn => (SYN_RETRANSMIT_NS, nanos(config.network.connect_timeout)),
+            Payload::SynAck => (SYN_RETRANSMIT_NS, nanos(config.network.connect_timeout) / 2),
+            _ => (nanos(config.network.retransmit_first), nanos(config.network.give_up)),
+        };
+        let limit_ns = since_ns.saturating_add(give_up_ns);
+        if self.now_ns >= limit_ns {
+            self.effects.connections_timed_out += 1;
+            return self.fail_end(key, side, io::ErrorKind::TimedOut);
+        }
+        let most_ns = nanos(config.network.retransmit_most).max(first_ns);
+        pipe.backoff_ns = if pipe.backoff_ns == 0 { first_ns } else { (pipe.backoff_ns * 2).min(most_ns) };
+        let retry_ns = (self.now_ns + pipe.backoff_ns).min(limit_ns);
+        pipe.event = Some(queue.push(retry_ns, Due::Arrival { connection: key, side }));
+    }
+
+    /// A RST is sent once. If it meets a partition it is lost for good, or (for those who close
+    /// with an end-of-stream, which is retransmitted) it comes when the partition heals: drawn.
+    fn hold_farewell(&mut self, key: Key, side: usize) {
+        let (seed, now_ns, lost) = (self.seed, self.now_ns, self.config.network.lost_reset_per_million);
+        let World { net, queue, config, effects, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let pipe = &mut connection.pipes[side];
+        let is_first_time = pipe.held_since_ns.replace(now_ns).is_none();
+        let is_reset = matches!(pipe.segments.back().map(|last| &last.payload), Some(Payload::Reset));
+        pipe.segments.clear();
+        let is_up = self.nodes[from.index()].is_powered;
+        let is_lost = is_first_time && net.links[from.index()][to.index()].draws(seed).happens(lost);
+        if !is_reset || !is_up || is_lost {
+            effects.connections_left_half_open += 1;
+            return;
+        }
+        pipe.segments.push_back(Segment { arrival_ns: now_ns, payload: Payload::Reset });
+        let first_ns = nanos(config.network.retransmit_first);
+        pipe.backoff_ns = (pipe.backoff_ns * 2).clamp(first_ns, nanos(config.network.retransmit_most).max(first_ns));
+        pipe.event = Some(queue.push(now_ns + pipe.backoff_ns, Due::Arrival { connection: key, side }));
+    }
+
+    /// A payload reaches `ends[side]`.
+    fn receive(&mut self, key: Key, side: usize, payload: Payload) {
+        match payload {
+            Payload::Syn => self.receive_syn(key, side),
+            Payload::SynAck => self.receive_syn_ack(key, side),
+            Payload::Ack => self.receive_ack(key, side),
+            Payload::Data(bytes) => self.receive_data(key, side, bytes),
+            Payload::Fin => self.receive_fin(key, side),
+            Payload::Reset => self.receive_reset(key, side),
+        }
+    }
+
+    fn receive_syn(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &mut connection.ends[side];
+        let listener = self.nodes[end.node.index()].listeners.get(&end.port).copied();
+        let Some(listening) = listener.and_then(|listener| self.net.listeners.get_mut(listener)) else {
+            return self.send(key, side, Payload::Reset);
+        };
+        if listening.queue.len() >= self.config.network.accept_backlog {
+            // A full backlog drops the SYN without a word; the client sends it again.
+            let from = connection.ends[1 - side].node;
+            let again = Segment { arrival_ns: self.now_ns, payload: Payload::Syn };
+            connection.pipes[1 - side].segments.push_front(again);
+            return self.hold(key, 1 - side, from);
+        }
+        end.state = EndState::Answered;
+        self.send(key, side, Payload::SynAck);
+    }
+
+    fn receive_syn_ack(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &mut connection.ends[side];
+        if end.state != EndState::Connecting {
+            return self.send_reset(key, side);
+        }
+        end.state = EndState::Open;
+        self.wakes.extend(end.read_waker.take());
+        self.send(key, side, Payload::Ack);
+    }
+
+    fn receive_ack(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &connection.ends[side];
+        if end.state != EndState::Answered {
+            return self.send_reset(key, side);
+        }
+        let listener = self.nodes[end.node.index()].listeners.get(&end.port).copied();
+        match listener.and_then(|listener| self.net.listeners.get_mut(listener)) {
+            Some(listening) => {
+                connection.ends[side].state = EndState::Pending;
+                listening.queue.push_back(key);
+                self.wakes.append(&mut listening.wakers);
+            }
+            None => {
+                connection.ends[side].state = EndState::Closed;
+                self.send_reset(key, side);
+            }
+        }
+    }
+
+    fn receive_data(&mut self, key: Key, side: usize, bytes: Bytes) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let count = bytes.len();
+        let end = &mut connection.ends[side];
+        if !matches!(end.state, EndState::Open | EndState::Pending) {
+            return self.send_reset(key, side);
+        }
+        if end.error.is_none() {
+            end.received_bytes += count;
+            end.received.push_back(bytes);
+            self.wakes.extend(end.read_waker.take());
+        }
+        self.acknowledge(key, side, count);
+    }
+
+    /// Tells the sender that `count` bytes came, if the acknowledgement gets through.
+    fn acknowledge(&mut self, key: Key, side: usize, count: usize) {
+        let World { net, queue, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let (receiver, sender) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let back = &mut net.links[receiver.index()][sender.index()];
+        let pipe = &mut connection.pipes[1 - side];
+        if back.is_blocked {
+            pipe.held_acknowledgement_bytes += count;
+            return;
+        }
+        pipe.unacknowledged_bytes = pipe.unacknowledged_bytes.saturating_sub(count);
+        if connection.ends[1 - side].write_waker.is_some() {
+            let travel = back.travel(self.seed, self.now_ns, 0);
+            queue.push(travel.arrival_ns, Due::Writable { connection: key, side: 1 - side });
+        }
+    }
+
+    /// A writer that waits for room learns of some.
+    pub fn writable(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &mut connection.ends[side];
+        self.trace.step(self.now_ns, end.node.0, "writable", u64::from(key.place) << 1 | side as u64);
+        self.wakes.extend(end.write_waker.take());
+    }
+
+    fn receive_fin(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &mut connection.ends[side];
+        match end.state {
+            EndState::Open | EndState::Pending => {
+                end.fin_received = true;
+                self.wakes.extend(end.read_waker.take());
+            }
+            EndState::Vanished => self.send_reset(key, side),
+            EndState::Absent | EndState::Connecting | EndState::Answered | EndState::Closed => {}
+        }
+    }
+
+    fn receive_reset(&mut self, key: Key, side: usize) {
+        let discards = self.config.network.reset_discards_per_million;
+        let seed = self.seed;
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let (node, peer) = (connection.ends[side].node, connection.ends[1 - side].node);
+        let kind = match connection.ends[side].state {
+            EndState::Connecting => io::ErrorKind::ConnectionRefused,
+            _ => io::ErrorKind::ConnectionReset,
+        };
+        let is_discarded =
+            connection.ends[side].received_bytes > 0 && self.net.link_mut(peer, node).draws(seed).happens(discards);
+        if is_discarded && let Some(connection) = self.net.connections.get_mut(key) {
+            connection.ends[side].forget_received();
+        }
+        self.fail_end(key, side, kind);
+    }
+
+    /// One end learns that the connection is no more. What it had still to send is dropped.
+    pub(super) fn fail_end(&mut self, key: Key, side: usize, kind: io::ErrorKind) {
+        let Some(connection) = self.net.connections.get_mut(key) else { return };
+        let end = &mut connection.ends[side];
+        if end.state == EndState::Answered {
+            end.state = EndState::Vanished; // Nobody holds it yet.
+        } else if end.state.is_held() && end.error.is_none() {
+            end.error = Some(kind);
+            self.effects.connections_reset += u64::from(kind == io::ErrorKind::ConnectionReset);
+        }
+        self.wakes.extend(end.read_waker.take());
+        self.wakes.extend(end.write_waker.take());
+        let is_own_reset = matches!(connection.pipes[side].segments.back().map(|s| &s.payload), Some(Payload::Reset));
+        if !is_own_reset {
+            self.clear_pipe(key, side);
+        }
+    }
+
+    /// Drops what a pipe holds, and its event.
+    pub(super) fn clear_pipe(&mut self, key: Key, side: usize) {
+        let World { net, queue, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let pipe = &mut connection.pipes[side];
+        pipe.segments.clear();
+        pipe.is_stalled = false;
+        if let Some(event) = pipe.event.take() {
+            queue.cancel(event);
+        }
+    }
+
+    /// Sends a RST. What is held or stalled is dropped; what is under way arrives before it.
+    pub(super) fn send_reset(&mut self, key: Key, side: usize) {
+        let Some(connection) = self.net.connections.get(key) else { return };
+        let pipe = &connection.pipes[side];
+        if pipe.is_stalled || pipe.held_since_ns.is_some() {
+            self.clear_pipe(key, side);
+        }
+        let Some(connection) = self.net.connections.get(key) else { return };
+        if !matches!(connection.pipes[side].segments.back().map(|s| &s.payload), Some(Payload::Reset)) {
+            self.push_segment(key, side, Payload::Reset);
+        }
+    }
+
+    /// The receiver has room again: what was stalled comes after a round trip.
+    pub(super) fn window_opened(&mut self, key: Key, receiver: usize) {
+        let World { net, queue, .. } = self;
+        let Some(connection) = net.connections.get_mut(key) else { return };
+        let sender = 1 - receiver;
+        let (from, to) = (connection.ends[sender].node, connection.ends[receiver].node);
+        let pipe = &mut connection.pipes[sender];
+        if !std::mem::take(&mut pipe.is_stalled) || pipe.segments.is_empty() {
+            return;
+        }
+        let update = net.links[to.index()][from.index()].travel(self.seed, self.now_ns, 0);
+        let data = net.links[from.index()][to.index()].travel(self.seed, update.arrival_ns, 0);
+        pipe.event = Some(queue.push(data.arrival_ns, Due::Arrival { connection: key, side: sender }));
+    }
+
+    /// Forgets a connection that nobody knows any more.
+    pub(super) fn free_if_finished(&mut self, key: Key) {
+        if self.net.connections.get(key).is_some_and(|connection| connection.is_finished()) {
+            self.net.connections.remove(key);
+        }
+    }
+}
