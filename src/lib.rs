@@ -5,6 +5,8 @@
 
 pub mod base;
 #[cfg(feature = "tokio")]
+pub mod broker;
+#[cfg(feature = "tokio")]
 pub mod client;
 pub mod consensus;
 pub mod controller;

@@ -2,6 +2,7 @@
 
 pub mod checkers;
 pub mod draw;
+pub mod engine;
 pub mod file_error;
 pub mod history;
 pub mod invariants;
@@ -13,4 +14,3 @@ pub mod shrink;
 pub mod swarm;
 pub mod tamper;
 pub mod verdict;
-pub mod engine;

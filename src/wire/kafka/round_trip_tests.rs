@@ -187,6 +187,7 @@ fn private_requests() -> Vec<PrivateRequest> {
                 partition: 5,
                 leader_epoch: LeaderEpoch(6),
                 partition_epoch: 8,
+                min_in_sync: 2,
                 in_sync: vec![member, member],
             }],
         }),

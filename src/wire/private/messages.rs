@@ -13,7 +13,7 @@ use crate::wire::kafka::ErrorCode;
 use crate::wire::kafka::request::Malformed;
 
 const IN_SYNC_REPLICA_BYTES: usize = 12;
-const PROPOSED_PARTITION_BYTES_MIN: usize = 16 + 4 + 4 + 4 + 4;
+const PROPOSED_PARTITION_BYTES_MIN: usize = 16 + 4 + 4 + 4 + 4 + 4;
 const ALTERED_PARTITION_BYTES_MIN: usize = 16 + 4 + 2 + 4 + 4 + 4 + 4;
 
 /// Controller to broker: what changed in the cluster since the message before.
@@ -117,7 +117,7 @@ impl UpdateMetadataResult {
 /// |------:|---------------------------------------------------------------------|
 /// |     4 | broker                                                              |
 /// |     8 | its broker epoch                                                    |
-/// |  4+n× | (topic id 16, partition 4, leader epoch 4, partition epoch 4, 4+n× (broker 4, broker epoch 8)) |
+/// |  4+n× | (topic id 16, partition 4, leader epoch 4, partition epoch 4, min in sync 4, 4+n× (broker 4, broker epoch 8)) |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterPartition {
     /// The leader.
@@ -139,6 +139,8 @@ pub struct ProposedPartition {
     pub leader_epoch: LeaderEpoch,
     /// The partition epoch that the proposal replaces: the change is conditional on it.
     pub partition_epoch: i32,
+    /// The `min.insync.replicas` that the leader goes by.
+    pub min_in_sync: i32,
     /// The proposed in-sync set.
     pub in_sync: Vec<InSyncReplica>,
 }
@@ -148,7 +150,7 @@ impl AlterPartition {
         writer.i32(self.broker.0).i64(self.broker_epoch.0);
         writer.list(&self.partitions, |writer, proposed| {
             writer.fixed(&proposed.topic.0).i32(proposed.partition);
-            writer.i32(proposed.leader_epoch.0).i32(proposed.partition_epoch);
+            writer.i32(proposed.leader_epoch.0).i32(proposed.partition_epoch).i32(proposed.min_in_sync);
             write_in_sync(writer, &proposed.in_sync);
         });
     }
@@ -163,6 +165,7 @@ impl AlterPartition {
                     partition: reader.i32()?,
                     leader_epoch: LeaderEpoch(reader.i32()?),
                     partition_epoch: reader.i32()?,
+                    min_in_sync: reader.i32()?,
                     in_sync: read_in_sync(reader)?,
                 })
             })?,
