@@ -1,4 +1,5 @@
 //! The simulated disk, through the handles that nodes hold: what survives what.
+#![allow(clippy::unwrap_used)] // Helpers of tests: an unmet expectation is a failed test.
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};

@@ -1,5 +1,6 @@
 //! The simulated network: what TCP's users would see of partitions, crashes, power cuts and slow
 //! readers.
+#![allow(clippy::unwrap_used)] // Helpers of tests: an unmet expectation is a failed test.
 
 use std::io;
 use std::sync::{Arc, Mutex};

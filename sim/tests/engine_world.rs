@@ -1,5 +1,6 @@
 //! The simulated world as a whole: determinism, its hash, processes, clocks, tasks, and that
 //! everything frees itself.
+#![allow(clippy::unwrap_used)] // Helpers of tests: an unmet expectation is a failed test.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -293,8 +294,7 @@ fn one_more_draw_or_node_shifts_no_other_draw() {
             }
         });
         while !matches!(simulation.run_for(seconds(1)), Stop::Idle | Stop::Deadline) {}
-        let values = values.lock().unwrap().clone();
-        values
+        values.lock().unwrap().clone()
     };
     assert_eq!(draws(false), draws(true));
 }

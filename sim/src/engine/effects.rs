@@ -36,6 +36,8 @@ pub struct Effects {
     pub writes_failed: u64,
     /// Syncs that failed.
     pub syncs_failed: u64,
-    /// Bytes that were damaged at rest or on their way to the disk.
+    /// Armed faults of disks that struck, whatever their effect.
+    pub disk_faults_struck: u64,
+    /// Bytes that were damaged at rest.
     pub bytes_damaged: u64,
 }

@@ -127,7 +127,8 @@ impl Trace {
     pub fn step(&mut self, time_ns: u64, node: u32, what: &'static str, detail: u64) {
         self.step += 1;
         self.mixer.fold(time_ns);
-        self.mixer.fold((u64::from(node) << 48) ^ ((what.len() as u64) << 40) ^ detail);
+        self.mixer.fold((u64::from(node) << 40) ^ detail);
+        self.mixer.fold(word(&what.as_bytes()[..what.len().min(8)]));
         if self.step >= self.next_checkpoint {
             self.checkpoint(time_ns);
         }

@@ -6,12 +6,12 @@
 use wyrdlog::runtime::Runtime;
 
 use super::clock::NodeClock;
-use super::disk::{Disk, PowerLoss};
+use super::disk::{Disk, DiskImage, PowerLoss};
 use super::network::Farewell;
 use super::random::{NamedStreams, Stream};
 use super::runtime::SimRuntime;
 use super::slab::Key;
-use super::world::{Node, NodeId, World};
+use super::world::{Due, Node, NodeId, World};
 
 /// The name of a process's first task.
 pub(super) const MAIN: &str = "main";
@@ -88,9 +88,7 @@ impl World {
         self.node_mut(id).is_powered = false;
         self.node_mut(id).boot += 1;
         self.close_all(id, Farewell::Silence);
-        for key in self.queue.keys(|due| matches!(due, super::world::Due::Device { node, .. } if *node == id)) {
-            self.queue.cancel(key);
-        }
+        self.cancel_device_work(id);
         let now_ns = self.now_ns;
         let loss = self.node_mut(id).disk.lose_power(now_ns);
         self.trace.step(now_ns, id.0, "power off", loss.writes_lost + loss.writes_torn);
@@ -99,6 +97,21 @@ impl World {
         self.effects.writes_torn += loss.writes_torn;
         self.effects.names_rolled_back += loss.names_rolled_back;
         loss
+    }
+
+    /// The device forgets what it was asked for.
+    fn cancel_device_work(&mut self, id: NodeId) {
+        for key in self.queue.keys(|due| matches!(due, Due::Device { node, .. } if *node == id)) {
+            self.queue.cancel(key);
+        }
+    }
+
+    /// Puts another disk into a host on which no process runs.
+    pub fn replace_disk(&mut self, id: NodeId, image: &DiskImage) {
+        assert!(!self.node(id).is_running, "the disk of {} is in use", self.node(id).name);
+        self.cancel_device_work(id);
+        self.node_mut(id).disk.replace(image);
+        self.trace.step(self.now_ns, id.0, "disk", 0);
     }
 
     pub fn pause(&mut self, id: NodeId, is_paused: bool) {
@@ -115,7 +128,6 @@ impl World {
 
     /// Moves the node's timers after its clock's rate has changed.
     pub fn rearm_timers(&mut self, id: NodeId) {
-        use super::world::Due;
         for key in self.queue.keys(|due| matches!(due, Due::Timer { node, .. } if *node == id)) {
             let Some(Due::Timer { deadline_ns, .. }) = self.queue.get(key) else { continue };
             let due_ns = self.node(id).clock.due_ns(*deadline_ns, self.now_ns);

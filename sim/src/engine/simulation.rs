@@ -381,11 +381,7 @@ impl Simulation {
     /// # Panics
     /// If a process runs there.
     pub fn replace_disk(&mut self, node: NodeId, image: &DiskImage) {
-        self.with(|world| {
-            let node = world.node_mut(node);
-            assert!(!node.is_running, "the disk of {} is in use", node.name);
-            node.disk.replace(image);
-        });
+        self.with(|world| world.replace_disk(node, image));
     }
 
     // Results.
@@ -422,7 +418,10 @@ impl Simulation {
     /// What faults did so far.
     #[must_use]
     pub fn effects(&self) -> Effects {
-        self.with(|world| world.effects)
+        self.with(|world| {
+            let disk_faults_struck = world.nodes.iter().map(|node| node.disk.faults_struck).sum();
+            Effects { disk_faults_struck, ..world.effects }
+        })
     }
 
     /// How much the engine holds: tasks, pending events, connections, then changes, files and

@@ -59,6 +59,7 @@ pub(super) struct Disk {
     operations: Slab<Operation>,
     locked_by: Option<u32>,
     faults: Vec<DiskFault>,
+    pub faults_struck: u64,
     /// Device times are multiplied by this.
     pub slowness: u32,
     pub capacity_bytes: Option<u64>,
@@ -75,6 +76,7 @@ impl Disk {
             operations: Slab::default(),
             locked_by: None,
             faults: Vec::new(),
+            faults_struck: 0,
             slowness: 1,
             draws,
         }
@@ -85,7 +87,9 @@ impl Disk {
             return None;
         }
         let path = path(self);
-        fault::strike(&mut self.faults, &mut self.draws, operation, &path)
+        let struck = fault::strike(&mut self.faults, &mut self.draws, operation, &path);
+        self.faults_struck += u64::from(struck.is_some());
+        struck
     }
 
     fn path_of(&self, file: Key) -> String {
