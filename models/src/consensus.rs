@@ -67,26 +67,11 @@ impl Bounds {
         overtakings: 0,
         term_max: 3,
     };
-
-    /// The bounds that the environment's `WYRD_MODEL_BOUNDS` names, for trying out: eight numbers.
-    fn tried(text: &str) -> Bounds {
-        let numbers: Vec<u8> = text.split(',').map(|number| number.parse().expect("a number")).collect();
-        Bounds {
-            elections: numbers[0],
-            heartbeats: numbers[1],
-            records: numbers[2],
-            crashes: numbers[3],
-            losses: numbers[4],
-            repetitions: numbers[5],
-            overtakings: numbers[6],
-            ..Bounds::FULL
-        }
-    }
 }
 
 /// Explores the model with the full bounds.
 pub fn run(options: &Options) -> Report {
-    let bounds = std::env::var("WYRD_MODEL_BOUNDS").map_or(Bounds::FULL, |text| Bounds::tried(&text));
+    let bounds = Bounds::FULL;
     Report::explore("consensus", format!("{bounds:?}"), Ensemble { bounds, plants: options.plants }, options)
 }
 
@@ -527,4 +512,38 @@ fn leaders_are_complete(world: &World) -> bool {
         let committed = world.history.committed.iter().enumerate();
         committed.filter(|(_, (_, term))| *term < core.term()).all(|(at, (zxid, _))| log.get(at) == Some(zxid))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wyrdlog::base::plants::Plant;
+
+    use super::*;
+
+    /// Small enough for every test run: one election, one record, one crash.
+    const SMALL: Bounds = Bounds { elections: 1, records: 1, losses: 0, ..Bounds::FULL };
+
+    fn explore(bounds: Bounds, plants: Plants) -> Report {
+        let options = Options { plants, ..Options::default() };
+        Report::explore("consensus", format!("{bounds:?}"), Ensemble { bounds, plants }, &options)
+    }
+
+    #[test]
+    fn a_small_ensemble_is_safe_in_every_state() {
+        let report = explore(SMALL, Plants::NONE);
+        assert!(report.exhausted && !report.is_refuted(), "{}", report.to_text());
+        assert!(report.unique_states > 5_000, "{}", report.to_text());
+        let reached = |name: &str| report.verdicts.iter().any(|verdict| verdict.property == name && verdict.holds);
+        for name in ["another server is elected", "a log is truncated", "a record is committed"] {
+            assert!(reached(name), "{name}: {}", report.to_text());
+        }
+        assert!(reached("a crash loses entries that were not durable"));
+    }
+
+    #[test]
+    fn acknowledging_before_it_is_durable_loses_what_was_committed() {
+        let report = explore(SMALL, Plants::only(Plant::Zk3911));
+        assert!(report.is_refuted(), "{}", report.to_text());
+        assert!(report.counterexample.iter().any(|action| action.starts_with("Crash")), "{}", report.to_text());
+    }
 }

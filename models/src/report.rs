@@ -118,6 +118,12 @@ impl Report {
         self.verdicts.iter().all(|verdict| verdict.holds)
     }
 
+    /// Whether a state was found in which something does not hold that must always hold.
+    #[must_use]
+    pub fn is_refuted(&self) -> bool {
+        self.verdicts.iter().any(|verdict| !verdict.holds && verdict.expectation.discovery_is_failure())
+    }
+
     /// For people.
     #[must_use]
     pub fn to_text(&self) -> String {
