@@ -1,5 +1,7 @@
 //! What a model is asked, and what an exploration found.
 
+#![expect(clippy::disallowed_types, reason = "how long the exploration takes is shown, and decides nothing")]
+
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::{Duration, Instant};

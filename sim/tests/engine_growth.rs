@@ -2,6 +2,7 @@
 //! measures the memory of the whole process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // Helpers of tests: an unmet expectation is a failed test.
+#![allow(clippy::disallowed_methods, reason = "it asks the operating system how large this process is")]
 
 use std::time::Duration;
 

@@ -4,15 +4,15 @@
 //! A shell: what is decided about a partition is decided by [`crate::replication`], what is decided
 //! about the cluster by [`crate::controller`]. Two halves share one [`shared::Shared`]:
 //!
-//! - the *data plane* ([`server`], [`partitions`], the handlers of records, the fetchers) moves
+//! - the *data plane* (`server`, `partitions`, the handlers of records, the fetchers) moves
 //!   records between sockets and logs;
-//! - the *cluster plane* ([`cluster`]) keeps the registration, runs the controller while this broker
+//! - the *cluster plane* (`cluster`) keeps the registration, runs the controller while this broker
 //!   is elected, takes its metadata updates and carries proposals of leaders to it.
 //!
 //! Metadata flows from the cluster plane to the data plane through
-//! [`partitions::Partitions::apply`], proposals the other way through [`shared::Shared::proposals`].
+//! `Partitions::apply`, proposals the other way through `Shared::proposals`.
 
 mod config;
-mod shared;
+pub mod shared;
 
 pub use config::Config;

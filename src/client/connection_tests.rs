@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::runtime::tokio_runtime;
 use crate::wire::kafka::messages::InitProducerIdResponse;
 use crate::wire::kafka::response::encode;
 
@@ -48,10 +49,8 @@ fn read(shared: &Arc<Shared>, bytes: &[u8], step: usize) {
             }
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async {
-        tokio::join!(read_frames(reader, FrameDecoder::new(1_000), shared.clone()), feed);
-    });
+    let reading = async { tokio::join!(read_frames(reader, FrameDecoder::new(1_000), shared.clone()), feed) };
+    tokio_runtime::run(reading).expect("a runtime");
 }
 
 #[test]
@@ -109,11 +108,10 @@ fn frames_are_written_in_the_order_in_which_they_were_put_in_line() {
     }
     drop(sender);
     let mut written = String::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async {
-        let (_, read) = tokio::join!(write_frames(writer, frames, shared.clone()), peer.read_to_string(&mut written));
-        read.expect("ends");
-    });
+    let writing =
+        async { tokio::join!(write_frames(writer, frames, shared.clone()), peer.read_to_string(&mut written)) };
+    let (_, read) = tokio_runtime::run(writing).expect("a runtime");
+    read.expect("ends");
     assert_eq!(written, "onetwothree");
 }
 

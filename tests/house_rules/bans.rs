@@ -68,6 +68,7 @@ pub const EXCEPTIONS: &[(&str, &[Rule], &str)] = &[
         &[Rule::OperatingSystem, Rule::Tokio, Rule::NamedRuntime],
         "commands read files, the environment and signals, and start the real runtime",
     ),
+    ("src/client/connection_tests.rs", &[Rule::NamedRuntime], "it needs an executor for an in-memory pipe"),
     ("src/main.rs", &[Rule::OperatingSystem, Rule::NamedRuntime], "it is the process"),
     ("sim/src/main.rs", &[Rule::Clock, Rule::Thread], "it measures and prints, outside of any simulation"),
     ("sim/src/cli/", &[Rule::Clock, Rule::Thread], "it measures and prints, outside of any simulation"),
