@@ -68,7 +68,7 @@ fn a_follower_under_constant_load_stays_in_sync_by_reaching_the_end_of_one_fetch
     for round in 0..6 {
         shell.produce(1);
         shell.fetch(2, 0, round);
-        shell.produce(0 + 1);
+        shell.produce(1);
         shell.fetch(2, 0, round * 2 + 1);
         assert_eq!(proposed(&shell.step(Input::InSyncCheck)), None);
     }
