@@ -2,22 +2,32 @@
 
 mod replication;
 
-fn main() -> std::process::ExitCode {
-    let plant = std::env::args().nth(1).and_then(|name| name.parse::<wyrdlog::base::plants::Plant>().ok());
-    let mut bounds = replication::Bounds::default();
-    if let Some(text) = std::env::args().nth(2) {
-        let n: Vec<u8> = text.split(',').filter_map(|n| n.parse().ok()).collect();
-        bounds = replication::Bounds {
-            records: n[0],
-            leader_epochs: n[1].into(),
-            partition_epochs: n[2].into(),
-            expiries: n[3],
-            crashes: n[4],
-            losses: n[5],
-            lag_checks: n[6],
-        };
-    }
-    let report = replication::check(plant, bounds, 2);
+use std::process::ExitCode;
+
+use replication::Bounds;
+
+/// Explores without bugs, or with the plant that is named; `bounds` after it are, in order: records,
+/// leader epochs, partition epochs, expiries, crashes, losses, lag checks, messages in flight.
+fn main() -> ExitCode {
+    let plant = std::env::args().nth(1).and_then(|name| name.parse().ok());
+    let numbers: Vec<u8> = std::env::args().skip(2).filter_map(|number| number.parse().ok()).collect();
+    let report = replication::check(plant, bounds(&numbers).unwrap_or_default(), 2);
     print!("{report}");
-    if report.passed() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::from(42) }
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(42) }
+}
+
+fn bounds(numbers: &[u8]) -> Option<Bounds> {
+    let &[records, leader_epochs, partition_epochs, expiries, crashes, losses, lag_checks, in_flight] = numbers else {
+        return None;
+    };
+    Some(Bounds {
+        records,
+        leader_epochs: leader_epochs.into(),
+        partition_epochs: partition_epochs.into(),
+        expiries,
+        crashes,
+        losses,
+        lag_checks,
+        in_flight: in_flight.into(),
+    })
 }
