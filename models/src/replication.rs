@@ -67,6 +67,14 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// Enough for most plants to break something, within a second.
+    #[must_use]
+    pub fn small() -> Self {
+        Bounds { records: 1, leader_epochs: 1, partition_epochs: 1, crashes: 0, losses: 0, ..Bounds::default() }
+    }
+}
+
 /// What an exploration found.
 #[derive(Debug)]
 pub struct Report {
