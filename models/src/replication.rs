@@ -48,11 +48,30 @@ pub struct Bounds {
     pub losses: u8,
     /// Checks for members that lag.
     pub lag_checks: u8,
+    /// Requests, answers and proposals that are under way at one time.
+    pub in_flight: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { records: 2, leader_epochs: 2, partition_epochs: 4, expiries: 1, crashes: 1, losses: 1, lag_checks: 1 }
+        Bounds {
+            records: 2,
+            leader_epochs: 2,
+            partition_epochs: 3,
+            expiries: 1,
+            crashes: 1,
+            losses: 1,
+            lag_checks: 0,
+            in_flight: 1,
+        }
+    }
+}
+
+impl Bounds {
+    /// Enough for most plants to break something, within a second.
+    #[must_use]
+    pub fn small() -> Self {
+        Bounds { records: 1, leader_epochs: 1, partition_epochs: 1, crashes: 0, losses: 0, ..Bounds::default() }
     }
 }
 
@@ -586,6 +605,15 @@ impl State {
         }
     }
 
+    fn in_flight(&self) -> usize {
+        let of = |broker: &Arc<Broker>| {
+            usize::from(broker.request.is_some())
+                + usize::from(broker.answer.is_some())
+                + usize::from(broker.proposal.is_some())
+        };
+        self.brokers.iter().map(of).sum()
+    }
+
     /// Whether a broker holds everything that was promised.
     fn is_complete(&self, broker: usize) -> bool {
         self.brokers[broker].log.starts_with(&self.promised)
@@ -717,15 +745,16 @@ impl World {
         };
         let (replica, bounds) = (&broker.replica, &self.bounds);
         let quiet = broker.request.is_none() && broker.answer.is_none();
+        let room = state.in_flight() < bounds.in_flight;
         offer(replica.leads() && state.produced < bounds.records, Action::Produce(index));
         offer(!broker.persisting.is_empty(), Action::Persist(index));
-        offer(quiet && state.would_learn(index), Action::Send(index));
+        offer(quiet && room && state.would_learn(index), Action::Send(index));
         offer(broker.request.is_some(), Action::Process(index));
         offer(broker.answer.is_some(), Action::Answer(index));
         offer(!quiet && state.losses < bounds.losses, Action::Lose(index));
         offer(!broker.states.is_empty(), Action::Learn(index));
         offer(replica.leads() && state.lag_checks < bounds.lag_checks, Action::LagCheck(index));
-        offer(broker.proposal.is_none() && replica.proposal().is_some(), Action::Propose(index));
+        offer(broker.proposal.is_none() && room && replica.proposal().is_some(), Action::Propose(index));
         offer(broker.proposal.is_some(), Action::Alter(index));
         offer(broker.registered && state.expiries < bounds.expiries, Action::Expire(index));
         offer(!broker.registered, Action::Register(index));

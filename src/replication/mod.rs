@@ -42,6 +42,8 @@ mod leader;
 mod leader_epochs;
 mod log_view;
 mod role;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Acknowledge, Effect, EpochEnd, Fault, LeaderRequest, Proposal, Refusal};
 pub use input::{Acks, FetchAnswer, FetchedBatches, FollowerFetch, InSyncAnswer, Input, Recovered};
