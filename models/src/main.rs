@@ -5,6 +5,7 @@
 //! nothing that must always hold is refuted.
 
 mod consensus;
+mod replication;
 mod report;
 
 use std::process::ExitCode;
@@ -20,11 +21,18 @@ struct Model {
 }
 
 /// Every model.
-const MODELS: &[Model] = &[Model {
-    name: "consensus",
-    about: "three servers of the coordinator's replicated log: elections, crashes, loss, repetition, reordering",
-    run: consensus::run,
-}];
+const MODELS: &[Model] = &[
+    Model {
+        name: "consensus",
+        about: "three servers of the coordinator's replicated log: elections, crashes, loss, repetition, reordering",
+        run: consensus::run,
+    },
+    Model {
+        name: "replication",
+        about: "three replicas of a partition and the controller: elections, power loss, zombies, loss",
+        run: replication::run,
+    },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -11,20 +11,21 @@
 //! same situation meet.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 use wyrdlog::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition, Zxid};
 use wyrdlog::base::partition_state::{Durability, InSyncReplica, PartitionState};
-use wyrdlog::base::plants::{Plant, Plants};
+use wyrdlog::base::plants::Plants;
 use wyrdlog::controller::metadata::{ClusterMetadata, MetadataChange, MetadataContent, TopicMetadata, TopicSettings};
 use wyrdlog::controller::{self, AlterPartition, Controller, LastShutdown, Outcome, Registration, Request, RequestId};
 use wyrdlog::replication::{
     Acknowledge, Acks, Effect, EpochEnd, EpochStart, FetchAnswer, FetchedBatches, FollowerFetch, InSyncAnswer, Input,
     LeaderEpochs, LeaderRequest, Recovered, Replica, ReplicaConfig,
 };
+
+use crate::report::{Options, Report};
 
 /// How many brokers there are.
 const BROKERS: usize = 3;
@@ -75,69 +76,14 @@ impl Bounds {
     }
 }
 
-/// What an exploration found.
-#[derive(Debug)]
-pub struct Report {
-    /// Distinct states.
-    pub unique_states: usize,
-    /// The longest path.
-    pub depth: usize,
-    /// Broken properties, each with the steps that break it.
-    pub violations: Vec<(&'static str, Vec<String>)>,
-    /// What should be reachable and was not.
-    pub unreached: Vec<&'static str>,
-}
-
-impl Report {
-    /// Whether everything holds and everything rare was reached.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.violations.is_empty() && self.unreached.is_empty()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} unique states, depth {}", self.unique_states, self.depth)?;
-        for (name, steps) in &self.violations {
-            writeln!(f, "violated: {name}")?;
-            steps.iter().enumerate().try_for_each(|(index, step)| writeln!(f, "  {:>2}. {step}", index + 1))?;
-        }
-        self.unreached.iter().try_for_each(|name| writeln!(f, "never reached: {name}"))
-    }
-}
-
 /// Explores everything within the bounds or, with a plant, until it breaks something.
-#[must_use]
-pub fn check(plant: Option<Plant>, bounds: Bounds, threads: usize) -> Report {
-    let plants = plant.map_or(Plants::NONE, Plants::only);
-    let world = World { bounds, plants };
-    let builder = world.checker().threads(threads);
-    match plant {
-        // Breadth first, so that the way to the violation is a shortest one.
-        Some(_) => report(&builder.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join()),
-        // Depth first keeps few states in memory.
-        None => report(&builder.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join()),
-    }
+pub fn run(options: &Options) -> Report {
+    let bounds = if options.plants == Plants::NONE { Bounds::default() } else { Bounds::small() };
+    explore(bounds, options)
 }
 
-fn report(checker: &impl Checker<World>) -> Report {
-    let discoveries = checker.discoveries();
-    let properties = checker.model().properties();
-    let mut violations = Vec::new();
-    let mut unreached = Vec::new();
-    for property in properties {
-        let found = discoveries.get(property.name);
-        match (property.expectation.discovery_is_failure(), found) {
-            (true, Some(path)) => {
-                let steps = path.clone().into_actions().iter().map(|action| format!("{action:?}")).collect();
-                violations.push((property.name, steps));
-            }
-            (false, None) => unreached.push(property.name),
-            _ => {}
-        }
-    }
-    Report { unique_states: checker.unique_state_count(), depth: checker.max_depth(), violations, unreached }
+fn explore(bounds: Bounds, options: &Options) -> Report {
+    Report::explore("replication", format!("{bounds:?}"), World { bounds, plants: options.plants }, options)
 }
 
 /// The model: bounds and plants.
@@ -768,4 +714,29 @@ impl World {
 fn match_up(one: &[Record], other: &[Record]) -> bool {
     let agree = one.iter().zip(other).rposition(|(a, b)| a.0 == b.0);
     agree.is_none_or(|last| one[..=last] == other[..=last])
+}
+
+#[cfg(test)]
+mod tests {
+    use wyrdlog::base::plants::Plant;
+
+    use super::*;
+
+    fn tiny() -> Bounds {
+        Bounds { records: 1, leader_epochs: 1, partition_epochs: 1, expiries: 1, crashes: 0, losses: 0, ..Bounds::default() }
+    }
+
+    #[test]
+    fn no_state_within_small_bounds_breaks_a_promise() {
+        let report = explore(tiny(), &Options::default());
+        assert!(!report.is_refuted() && report.exhausted, "{}", report.to_text());
+        assert!(report.unique_states > 1_000, "{}", report.to_text());
+    }
+
+    #[test]
+    fn truncating_to_the_high_watermark_is_refuted() {
+        let options = Options { plants: Plants::only(Plant::Kip101), ..Options::default() };
+        let report = explore(Bounds::small(), &options);
+        assert!(report.is_refuted() && !report.counterexample.is_empty(), "{}", report.to_text());
+    }
 }

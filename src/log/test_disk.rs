@@ -268,6 +268,10 @@ impl Disk for TestDisk {
         Ok(())
     }
 
+    fn boot_id(&self) -> u128 {
+        0
+    }
+
     fn lock(&self) -> io::Result<()> {
         Ok(())
     }

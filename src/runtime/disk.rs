@@ -71,6 +71,11 @@ pub trait Disk: Send + Sync {
     /// Makes the names in `directory` durable: entries that were created, renamed or removed.
     fn sync_directory(&self, directory: &Path) -> impl Future<Output = io::Result<()>> + Send;
 
+    /// Names the time since the host was last started. While it stays the same, every write that any
+    /// process made here is still visible, synced or not, unless a sync failed; once it differs, what
+    /// was not synced may be lost. Where that cannot be told, it differs for each process.
+    fn boot_id(&self) -> u128;
+
     /// Locks the whole disk for this process until it ends. Fails with `WouldBlock` if another
     /// process holds it.
     fn lock(&self) -> io::Result<()>;

@@ -228,6 +228,11 @@ impl Disk for SimRuntime {
         super::disk::finish(*self, operation).await
     }
 
+    fn boot_id(&self) -> u128 {
+        let boot = self.live(|world| world.node(self.node).boot).unwrap_or_default();
+        u128::from(self.node.0) << 64 | u128::from(boot)
+    }
+
     fn lock(&self) -> io::Result<()> {
         self.live_io(|world| world.node_mut(self.node).disk.lock(self.incarnation))
     }

@@ -279,3 +279,7 @@ pub fn a_disk_can_be_locked<W: World>() {
         }
     });
 }
+
+pub fn a_boot_is_named_the_same_by_each_handle<W: World>() {
+    on_one::<W, _>(async |disk| assert_eq!(disk.clone().boot_id(), disk.boot_id()));
+}

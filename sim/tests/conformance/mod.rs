@@ -130,7 +130,8 @@ macro_rules! conformance {
                 a_listing_is_ordered_and_tells_lengths, rename_replaces_and_open_files_stay_so,
                 a_renamed_directory_keeps_its_files, a_removed_file_stays_open, removal_is_visible_at_once,
                 what_is_missing_is_not_found, paths_cannot_leave_the_root, syncs_succeed_side_by_side,
-                a_dropped_sync_harms_nothing, disks_of_two_nodes_are_apart, a_disk_can_be_locked;
+                a_dropped_sync_harms_nothing, disks_of_two_nodes_are_apart, a_disk_can_be_locked,
+                a_boot_is_named_the_same_by_each_handle;
             random: streams_differ_by_purpose, clones_share_their_streams, nodes_draw_different_values,
                 every_bit_is_drawn_about_half_the_time, bounded_draws_keep_their_bound_and_reach_it,
                 durations_stay_in_their_range;

@@ -40,6 +40,19 @@ pub(super) struct DataDirectory {
     root: PathBuf,
     /// The locked file, held until the node's last handle is gone.
     lock: Mutex<Option<SystemFile>>,
+    boot_id: u128,
+}
+
+/// The kernel's own id of this boot, or a random one where it tells none.
+fn boot_id() -> io::Result<u128> {
+    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let digits = told.map(|text| text.trim().replace('-', ""));
+    if let Some(id) = digits.and_then(|digits| u128::from_str_radix(&digits, 16).ok()) {
+        return Ok(id);
+    }
+    let mut drawn = [0; 16];
+    getrandom::fill(&mut drawn)?;
+    Ok(u128::from_be_bytes(drawn))
 }
 
 /// An open file.
@@ -53,7 +66,7 @@ impl DataDirectory {
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory).map_err(|error| about(directory, &error))?;
         let root = directory.canonicalize().map_err(|error| about(directory, &error))?;
-        Ok(DataDirectory { root, lock: Mutex::new(None) })
+        Ok(DataDirectory { root, lock: Mutex::new(None), boot_id: boot_id()? })
     }
 
     /// Where `path` lies, if it does not leave the root.
@@ -172,6 +185,10 @@ impl Disk for TokioRuntime {
         let located = self.node.disk.locate(directory)?;
         let synced = off_thread(&self.node.executor, move || SystemFile::open(located)?.sync_all());
         synced.await.map_err(|error| about(directory, &error))
+    }
+
+    fn boot_id(&self) -> u128 {
+        self.node.disk.boot_id
     }
 
     fn lock(&self) -> io::Result<()> {
