@@ -1,0 +1,3 @@
+//! Many seeds: one simulation a thread.
+
+pub mod cpu_time;
