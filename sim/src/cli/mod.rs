@@ -1,9 +1,14 @@
 //! The commands of `wyrd-sim`, one file each, and what they share: exit codes, scenarios by name,
 //! and how a failure is printed.
 
+mod demo;
 mod failure;
 mod names;
+mod plants;
+mod replay;
 mod run;
+mod shrink;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -28,6 +33,16 @@ struct Arguments {
 enum Command {
     /// One seed, one verdict.
     Run(run::Arguments),
+    /// Many seeds.
+    Sweep(sweep::Arguments),
+    /// The same run again, of a seed or of a schedule's file.
+    Replay(replay::Arguments),
+    /// The fewest faults that still violate the same property.
+    Shrink(shrink::Arguments),
+    /// Every planted bug: in how many seeds it is found, and by which property.
+    Plants(plants::Arguments),
+    /// Finds a planted bug and shows what a person gets to see of it.
+    Demo(demo::Arguments),
 }
 
 /// How results are printed.
@@ -48,6 +63,11 @@ type Trouble = Box<dyn std::error::Error>;
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Shrink(arguments) => shrink::run(&arguments),
+        Command::Plants(arguments) => plants::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -36,6 +36,7 @@ impl<R: Runtime> Server<R> {
                 }
             },
         };
+        self.answer_before(txn.origin);
         let applied = self.tree.apply(entry.zxid, time_ms, &txn);
         self.applied = entry.position();
         self.observe_applied(entry);
