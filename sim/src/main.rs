@@ -1,3 +1,7 @@
 //! The `wyrd-sim` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wyrdlog_sim::cli::main()
+}

@@ -193,10 +193,10 @@ impl Scenario {
                 "set cluster.coordinators = 3".to_owned(),
             ));
         }
-        if !(1..=NODES_MAX).contains(&brokers) {
+        if brokers > NODES_MAX {
             return Some((
-                format!("{brokers} brokers are not between 1 and {NODES_MAX}"),
-                "set cluster.brokers = 3".to_owned(),
+                format!("{brokers} brokers are more than {NODES_MAX}"),
+                "set cluster.brokers = 3, or 0 for the coordinator alone".to_owned(),
             ));
         }
         self.cluster.topics.iter().flatten().find_map(|topic| {
@@ -250,6 +250,9 @@ impl Scenario {
 
 /// A drawn topic on a cluster that the scenario made smaller.
 fn cap_replicas(topics: [Topic; 2], brokers: u32) -> Vec<Topic> {
+    if brokers == 0 {
+        return Vec::new();
+    }
     let cap = |topic: Topic| {
         let replicas = topic.replicas.min(brokers);
         Topic { replicas, min_in_sync: topic.min_in_sync.min(replicas), ..topic }

@@ -105,7 +105,10 @@ impl Drawing<'_> {
         ];
         // The first of each belong to the start of the cluster, before any fault.
         let frequent = [(Happening::Appended, 3), (Happening::Acknowledged, 2), (Happening::HighWatermarkAdvanced, 2)];
-        let (happening, nth) = if self.draw.percent(60) {
+        let of_coordinators = [(Happening::CoordinatorElected, 3), (Happening::SessionEnded, 1)];
+        let (happening, nth) = if self.cluster.brokers == 0 {
+            (self.draw.weighted(&of_coordinators), self.draw.between(2, 8) as u32)
+        } else if self.draw.percent(60) {
             (self.draw.weighted(&rare), self.draw.between(2, 5) as u32)
         } else {
             (self.draw.weighted(&frequent), self.draw.between(50, 600) as u32)
@@ -180,16 +183,25 @@ impl Drawing<'_> {
     fn target(&mut self) -> Target {
         let by_part = self.partition();
         match (self.draw.below(10), by_part) {
+            (0..=5, None) if self.cluster.brokers == 0 => Target::CoordinatorLeader,
+            (_, None) if self.cluster.brokers == 0 => self.coordinator(),
             (0..=2, Some(partition)) => Target::Leader(partition),
             (3..=4, Some(partition)) => Target::Follower(partition, self.draw.below(2) as u32),
             (5, _) => Target::Controller,
             (6, _) => Target::CoordinatorLeader,
-            (7, _) => Target::Coordinator(self.draw.between(1, u64::from(self.cluster.coordinators)) as u32),
+            (7, _) => self.coordinator(),
             _ => self.broker(),
         }
     }
 
+    fn coordinator(&mut self) -> Target {
+        Target::Coordinator(self.draw.between(1, u64::from(self.cluster.coordinators)) as u32)
+    }
+
     fn broker(&mut self) -> Target {
+        if self.cluster.brokers == 0 {
+            return self.coordinator();
+        }
         Target::Broker(self.draw.between(1, u64::from(self.cluster.brokers)) as i32)
     }
 

@@ -117,6 +117,9 @@ properties! {
     SessionOrder = "session-order", true,
         "within a session zxids never fall and cover the session's own writes",
         "ZooKeeper programmer's guide";
+    StaysUp = "stays-up", false,
+        "no node panics or stands still, and none stops by itself while its disk works",
+        "nothing that a client, a peer or a network does may end a node";
     Availability = "availability", false,
         "within 30 simulated seconds after healing every client progresses, every in-sync set is full, and replicas and digests agree",
         "liveness phase";

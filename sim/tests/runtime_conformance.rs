@@ -2,5 +2,7 @@
 
 mod conformance;
 
+#[path = "worlds/on_engine.rs"]
+mod on_engine;
 #[path = "worlds/on_tokio.rs"]
 mod on_tokio;

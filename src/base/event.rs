@@ -5,6 +5,10 @@
 //! state *after* the change. An event never says where or when: the observer knows its node,
 //! its incarnation and the instant.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, ServerId, SessionId, Term, TopicPartition, Zxid,
 };
@@ -289,6 +293,15 @@ pub enum CoordinatorEvent {
         zxid: Zxid,
         /// The node.
         path: String,
+    },
+    /// A node was created, given other data, or deleted by the entry at `zxid`.
+    NodeChanged {
+        /// The entry.
+        zxid: Zxid,
+        /// The node.
+        path: Arc<str>,
+        /// Its version and data after the entry; none if it does not exist any more.
+        content: Option<(i32, Bytes)>,
     },
     /// A reply was handed to a client's connection.
     Replied {

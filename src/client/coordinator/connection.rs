@@ -12,6 +12,7 @@ use super::Config;
 use super::error::CoordinatorError;
 use super::protocol::{Effect, Protocol, SessionState};
 use crate::base::address::Address;
+use crate::base::ids::Zxid;
 use crate::base::limits::JUTE_BYTES_MAX;
 use crate::base::time::Instant;
 use crate::runtime::{Runtime, Stream, timeout};
@@ -25,7 +26,8 @@ const OUTGOING_BYTES_MAX: usize = 2 * JUTE_BYTES_MAX;
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
-pub(super) type Outcome = Result<Response, CoordinatorError>;
+/// What a request came to, and the zxid in the header of its reply: none where no reply came.
+pub(super) type Outcome = (Result<Response, CoordinatorError>, Option<Zxid>);
 
 /// A request on its way to the task.
 pub(super) struct Command {
@@ -88,7 +90,7 @@ impl<R: Runtime> Connection<R> {
     fn refuse_waiting(&mut self, error: &CoordinatorError) {
         while let Ok(command) = self.commands.try_recv() {
             // Whoever does not wait any more need not be told.
-            let _ = command.reply.send(Err(error.clone()));
+            let _ = command.reply.send((Err(error.clone()), None));
         }
     }
 
@@ -99,7 +101,7 @@ impl<R: Runtime> Connection<R> {
         };
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            let _ = command.reply.send(Err(error.clone()));
+            let _ = command.reply.send((Err(error.clone()), None));
         }
     }
 
@@ -197,7 +199,7 @@ impl<R: Runtime> Connection<R> {
         for effect in effects {
             match effect {
                 // Nobody may wait any more, or care for events: both are theirs to decide.
-                Effect::Complete(reply, outcome) => drop(reply.send(outcome)),
+                Effect::Complete(reply, outcome) => drop(reply.send((outcome, self.protocol.reply_zxid()))),
                 Effect::Event(event) => drop(self.events.send(event)),
                 Effect::State(state) => drop(self.state.send_replace(state)),
             }

@@ -33,6 +33,7 @@ use connection::{Command, Connection, Outcome};
 use protocol::Protocol;
 
 use crate::base::address::Address;
+use crate::base::ids::Zxid;
 use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
 use crate::runtime::{Runtime, Task};
 use crate::wire::zookeeper::{CreateRequest, MultiOp, MultiResult, Request, Response, WatchEvent};
@@ -81,13 +82,21 @@ pub struct CoordinatorClient {
 #[derive(Debug)]
 pub struct PendingReply(oneshot::Receiver<Outcome>);
 
+impl PendingReply {
+    /// The outcome with the zxid of the reply's header: a write's own, or for a read the last
+    /// that the server had applied. None where no reply came.
+    pub async fn with_zxid(self) -> (Result<Response, CoordinatorError>, Option<Zxid>) {
+        // The task is gone only when its node is; what it had sent has an unknown outcome.
+        self.0.await.unwrap_or((Err(CoordinatorError::ConnectionLoss), None))
+    }
+}
+
 impl Future for PendingReply {
     type Output = Result<Response, CoordinatorError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // The task is gone only when its node is; what it had sent has an unknown outcome.
-        let lost = |_| Err(CoordinatorError::ConnectionLoss);
-        Pin::new(&mut self.0).poll(context).map(|received| received.unwrap_or_else(lost))
+        let lost = |_| (Err(CoordinatorError::ConnectionLoss), None);
+        Pin::new(&mut self.0).poll(context).map(|received| received.unwrap_or_else(lost).0)
     }
 }
 

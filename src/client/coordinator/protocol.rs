@@ -92,6 +92,8 @@ pub(super) struct Protocol<T> {
     last_xid: i32,
     pending: VecDeque<Pending<T>>,
     watches: WatchSet,
+    /// The zxid of the reply that is being settled.
+    reply_zxid: Option<Zxid>,
 }
 
 impl<T> Protocol<T> {
@@ -108,7 +110,14 @@ impl<T> Protocol<T> {
             last_xid: 0,
             pending: VecDeque::new(),
             watches: WatchSet::default(),
+            reply_zxid: None,
         }
+    }
+
+    /// The zxid of the reply that the last call completed a request with; none if the request was
+    /// completed without a reply.
+    pub(super) fn reply_zxid(&self) -> Option<Zxid> {
+        self.reply_zxid
     }
 
     /// The time-out that was negotiated, or that is asked for before.
@@ -148,6 +157,7 @@ impl<T> Protocol<T> {
     /// A request, to be sent in its turn. Its outcome comes as an effect.
     pub(super) fn request(&mut self, token: T, request: &Request, out: &mut Vec<u8>, effects: &mut Vec<Effect<T>>) {
         assert!(self.accepts(), "requests wait until they are accepted");
+        self.reply_zxid = None;
         self.last_xid = if self.last_xid == i32::MAX { 1 } else { self.last_xid + 1 };
         let (start, xid) = (out.len(), Xid(self.last_xid));
         put_frame(out, |out| request.put(xid, out));
@@ -234,6 +244,7 @@ impl<T> Protocol<T> {
             },
             error => Err(CoordinatorError::Refused(error)),
         };
+        self.reply_zxid = Some(header.zxid);
         self.confirmed = self.confirmed.max(header.zxid);
         self.seen = self.seen.max(header.zxid);
         self.settle(pending, header.error, result, effects);
@@ -263,6 +274,7 @@ impl<T> Protocol<T> {
 
     /// The connection is gone. What was sent and not answered has an unknown outcome.
     pub(super) fn disconnected(&mut self, effects: &mut Vec<Effect<T>>) {
+        self.reply_zxid = None;
         let tokens = self.pending.drain(..).filter_map(|pending| pending.token);
         effects.extend(tokens.map(|token| Effect::Complete(token, Err(CoordinatorError::ConnectionLoss))));
         if !self.is_ended() {

@@ -7,7 +7,8 @@ use bytes::{Buf, Bytes};
 use super::{CoordinatorError, Server};
 use crate::base::checksum::crc32c;
 use crate::base::event::{CoordinatorEvent, Event};
-use crate::base::ids::ServerId;
+use crate::base::ids::{ServerId, SessionId};
+use crate::base::znode::EventKind;
 use crate::consensus::{Entry, EntryKind};
 use crate::coordinator::storage::StorageOp;
 use crate::coordinator::tree::{Applied, Op, Origin, Reply, Txn};
@@ -35,9 +36,11 @@ impl<R: Runtime> Server<R> {
                 }
             },
         };
+        self.answer_before(txn.origin);
         let applied = self.tree.apply(entry.zxid, time_ms, &txn);
         self.applied = entry.position();
         self.observe_applied(entry);
+        self.observe_changes(&applied);
         self.notify_watchers(&applied);
         self.session_changed(&txn, &applied);
         self.answer_waiting(applied);
@@ -53,6 +56,34 @@ impl<R: Runtime> Server<R> {
             let (index, zxid, entry_digest) = (entry.index, entry.zxid, crc32c(&entry.payload));
             Event::Coordinator(CoordinatorEvent::Applied { index, zxid, entry_digest, state_digest })
         });
+    }
+
+    /// What the entry did to nodes. Ephemerals that went with their session are told with its end.
+    fn observe_changes(&self, applied: &Applied) {
+        let zxid = applied.zxid;
+        for change in &applied.changes {
+            self.runtime.observe(|| {
+                let node = self.tree.node(&change.path);
+                let content = node.map(|node| (node.version, node.data.clone().unwrap_or_default()));
+                let path = change.path.clone();
+                Event::Coordinator(CoordinatorEvent::NodeChanged { zxid, path, content })
+            });
+            let (session, path) = (change.ephemeral_owner, &change.path);
+            if session == SessionId(0) || applied.ended.is_some() {
+                continue;
+            }
+            match change.kind {
+                EventKind::NodeCreated => self.runtime.observe(|| {
+                    let path = path.to_string();
+                    Event::Coordinator(CoordinatorEvent::EphemeralCreated { session, zxid, path })
+                }),
+                EventKind::NodeDeleted => self.runtime.observe(|| {
+                    let path = path.to_string();
+                    Event::Coordinator(CoordinatorEvent::EphemeralDeleted { session, zxid, path })
+                }),
+                EventKind::NodeDataChanged | EventKind::NodeChildrenChanged => {}
+            }
+        }
     }
 
     fn notify_watchers(&mut self, applied: &Applied) {

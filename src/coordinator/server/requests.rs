@@ -189,6 +189,33 @@ impl<R: Runtime> Server<R> {
         self.pump(connection);
     }
 
+    /// A write of a connection here is about to be applied: answers what was asked before it from
+    /// the state before it, so that no request shows the effect of a later one of its session. A
+    /// `sync` among them is satisfied: the write was proposed after it came, so all that was
+    /// committed when it came stands before the write, and is applied.
+    pub(super) fn answer_before(&mut self, origin: Origin) {
+        if origin.server != self.config.id {
+            return;
+        }
+        let Some(&connection) = self.waiting.get(&origin.request) else { return };
+        let Some(client) = self.clients.get_mut(connection) else { return };
+        let mut satisfied = Vec::new();
+        for pending in &mut client.queue {
+            match pending {
+                Pending::Write { request, .. } if *request == origin.request => break,
+                Pending::Sync { number, ready, .. } if !*ready => {
+                    *ready = true;
+                    satisfied.push(*number);
+                }
+                _ => {}
+            }
+        }
+        satisfied.iter().for_each(|number| drop(self.reads.remove(number)));
+        if !satisfied.is_empty() {
+            self.pump(connection);
+        }
+    }
+
     /// Answers requests from the front of the queue for as long as their turn has come.
     pub(super) fn pump(&mut self, connection: ConnectionId) {
         while let Some(client) = self.clients.get_mut(connection) {

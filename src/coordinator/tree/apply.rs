@@ -100,6 +100,8 @@ pub struct Change {
     pub kind: EventKind,
     /// To which node.
     pub path: Arc<str>,
+    /// The session that owns or owned the node; 0 for a persistent one.
+    pub ephemeral_owner: SessionId,
 }
 
 impl Change {

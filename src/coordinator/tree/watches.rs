@@ -173,10 +173,11 @@ fn notify<W>(watchers: BTreeSet<W>, kind: EventKind, path: &Arc<str>) -> Vec<Not
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::SessionId;
     use crate::coordinator::tree::tests::Bench;
 
     fn change(kind: EventKind, path: &str) -> Change {
-        Change { kind, path: path.into() }
+        Change { kind, path: path.into(), ephemeral_owner: SessionId(0) }
     }
 
     fn owed(watches: &mut Watches<u8>, kind: EventKind, path: &str) -> Vec<(u8, EventKind, String)> {

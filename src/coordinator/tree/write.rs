@@ -87,7 +87,7 @@ impl<'a> Section<'a> {
             ..Node::clone(&parent)
         };
         self.put(parent_key, Some(parent));
-        self.changes.push(Change { kind: EventKind::NodeCreated, path: path.clone() });
+        self.changes.push(Change { kind: EventKind::NodeCreated, path: path.clone(), ephemeral_owner: owner });
         Ok(Reply::Created { path, stat })
     }
 
@@ -118,7 +118,7 @@ impl<'a> Section<'a> {
         let children = parent.children - 1;
         let parent = Node { children, children_modified: self.zxid, ..Node::clone(&parent) };
         self.put(parent_key, Some(parent));
-        self.changes.push(Change { kind: EventKind::NodeDeleted, path });
+        self.changes.push(Change { kind: EventKind::NodeDeleted, path, ephemeral_owner: node.ephemeral_owner });
     }
 
     fn set_data(&mut self, path: &str, data: Option<Bytes>, version: i32) -> Result<Reply, ErrorCode> {
@@ -140,9 +140,9 @@ impl<'a> Section<'a> {
         let path = key.path().clone();
         let mut node = Node { version, modified: self.zxid, modified_ms: self.time_ms, ..node.clone() };
         node.set_content(&path, data);
-        let stat = node.stat();
+        let (stat, ephemeral_owner) = (node.stat(), node.ephemeral_owner);
         self.put(key, Some(node));
-        self.changes.push(Change { kind: EventKind::NodeDataChanged, path });
+        self.changes.push(Change { kind: EventKind::NodeDataChanged, path, ephemeral_owner });
         Reply::Changed { stat }
     }
 

@@ -1,0 +1,57 @@
+//! `wyrd-sim replay`: the same run again, of a seed or of a schedule's file.
+
+use wyrdlog::base::plants::Plant;
+
+use super::{CLEAN, FAILED, Output, Trouble, failure, names};
+use crate::run::{Options, run_plan};
+use crate::scenario::Plan;
+use crate::sweep::cpu_time;
+
+/// What `replay` is told.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A seed, or a schedule's file.
+    what: String,
+    /// A scenario's name or file; a schedule names its own.
+    #[arg(long)]
+    scenario: Option<String>,
+    /// A planted bug to switch on.
+    #[arg(long)]
+    plant: Option<Plant>,
+    /// How to print the verdict.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// The plan that a seed or a schedule's file stands for.
+pub(super) fn plan_of(what: &str, scenario: Option<&str>, plant: Option<Plant>) -> Result<Plan, Trouble> {
+    let mut plan = match what.parse::<u64>() {
+        Ok(seed) => names::scenario(scenario.unwrap_or(names::DEFAULT))?.draw(seed),
+        Err(_) => {
+            let schedule = names::schedule(what)?;
+            let mut plan = names::scenario(scenario.unwrap_or(&schedule.scenario))?.draw(schedule.product_seed);
+            plan.schedule = schedule;
+            plan
+        }
+    };
+    plan.schedule.plant = plant.map(|plant| plant.id().to_owned()).or(plan.schedule.plant);
+    Ok(plan)
+}
+
+/// Carries it out.
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
+    let plan = plan_of(&arguments.what, arguments.scenario.as_deref(), arguments.plant)?;
+    let (run, cpu) = cpu_time::measured(|| run_plan(&plan, &Options::default()));
+    let verdict = run?.verdict;
+    match arguments.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&super::run::Measured::of(&verdict, cpu))?),
+        Output::Text => print!("{}", super::run::describe(&verdict, cpu)),
+    }
+    if verdict.passed() {
+        return Ok(CLEAN);
+    }
+    let is_seed = arguments.what.parse::<u64>().is_ok();
+    let file = if is_seed { failure::write_schedule(&plan.schedule, "")? } else { arguments.what.clone() };
+    eprint!("{}", failure::describe(&verdict, &plan.schedule, &file));
+    Ok(FAILED)
+}

@@ -1,0 +1,142 @@
+//! `wyrd-sim sweep`: many seeds.
+
+use std::io::IsTerminal;
+use std::ops::Range;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wyrdlog::base::plants::Plant;
+
+use super::{CLEAN, FAILED, Output, Trouble, failure, names};
+use crate::faults::Fate;
+use crate::sweep::{self, Plan, Summary, find_canary};
+
+/// What `sweep` is told.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The seeds, the last one excluded.
+    #[arg(long, value_parser = parse_seeds, default_value = "0..100")]
+    seeds: Range<u64>,
+    /// A scenario's name or file.
+    #[arg(long, default_value = names::DEFAULT)]
+    scenario: String,
+    /// How many simulations run at once; as many as there are processors by default.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// A planted bug to switch on.
+    #[arg(long)]
+    plant: Option<Plant>,
+    /// Edit every passing run's record, and see each edit rejected.
+    #[arg(long)]
+    tamper: bool,
+    /// Stop after the first failure.
+    #[arg(long)]
+    until_failure: bool,
+    /// How to print the summary.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let bad = || format!("'{text}' is no range of seeds: write A..B, such as 0..1000");
+    let (first, end) = text.split_once("..").ok_or_else(bad)?;
+    let (first, end) = (first.parse().map_err(|_| bad())?, end.parse().map_err(|_| bad())?);
+    if first < end { Ok(first..end) } else { Err(bad()) }
+}
+
+/// Carries it out.
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
+    let scenario = names::scenario(&arguments.scenario)?;
+    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let (seeds, plant) = (arguments.seeds.clone(), arguments.plant);
+    let (tamper, until_failure) = (arguments.tamper, arguments.until_failure);
+    let plan = Plan { scenario, seeds, jobs, plant, tamper, until_failure };
+    let bar = progress_bar(plan.seeds.end - plan.seeds.start);
+    let mut failed = 0_u64;
+    let mut summary = sweep::sweep(&plan, |swept| {
+        failed += u64::from(!swept.verdict.passed());
+        bar.set_message(format!("{failed} failed"));
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    // With a plant the sweep itself is the proof that checkers bite.
+    if plant.is_none() {
+        summary.canary = find_canary(&plan.scenario, plan.seeds.start)?;
+    }
+    print_summary(&plan, &summary, arguments.output)?;
+    let whole = plant.is_some() || summary.canary.is_some();
+    let clean = summary.failed.is_empty() && summary.diverged.is_empty() && summary.tampered.1.is_empty() && whole;
+    Ok(if clean { CLEAN } else { FAILED })
+}
+
+/// A bar where somebody looks, nothing elsewhere.
+fn progress_bar(seeds: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(seeds);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left; {msg}");
+    bar.set_style(style.expect("the template is a constant that was tried"));
+    bar
+}
+
+fn print_summary(plan: &Plan, summary: &Summary, output: Output) -> Result<(), Trouble> {
+    if output == Output::Json {
+        println!("{}", serde_json::to_string_pretty(summary)?);
+        return Ok(());
+    }
+    print!("{}", describe(summary));
+    let Some(verdict) = summary.failures.iter().min_by_key(|verdict| verdict.seed) else { return Ok(()) };
+    let mut schedule = plan.scenario.draw(verdict.seed).schedule;
+    schedule.plant = plan.plant.map(|plant| plant.id().to_owned()).or(schedule.plant);
+    let file = failure::write_schedule(&schedule, "")?;
+    eprint!("\n{}", failure::describe(verdict, &schedule, &file));
+    Ok(())
+}
+
+fn describe(summary: &Summary) -> String {
+    let cpu_s = (summary.cpu_ms as f64 / 1e3).max(1e-9);
+    let simulated_s = summary.simulated_ms as f64 / 1e3;
+    let failed = summary.failed_seeds();
+    let mut text = format!(
+        "{} seeds: {} failed, {} of {} diverged when run again\n",
+        summary.seeds,
+        failed.len(),
+        summary.diverged.len(),
+        summary.again
+    );
+    text += &format!(
+        "  {simulated_s:.0} simulated s in {cpu_s:.1} s of CPU: {:.0} times, {:.0} checked requests per CPU s, {:.0} seeds per CPU hour\n",
+        simulated_s / cpu_s,
+        summary.requests as f64 / cpu_s,
+        summary.seeds as f64 * 3600.0 / cpu_s,
+    );
+    text += &format!(
+        "  {} requests, {} unknown, {} under a fault; {} seeds past the budget\n",
+        summary.requests, summary.requests_unknown, summary.requests_under_fault, summary.beyond_budget
+    );
+    let fate = |fate: Fate| summary.faults.get(&fate).copied().unwrap_or(0);
+    text += &format!(
+        "  faults: {} took effect, {} without effect, {} without target, {} over budget, {} not triggered\n",
+        fate(Fate::TookEffect),
+        fate(Fate::NoEffect),
+        fate(Fate::NoTarget),
+        fate(Fate::OverBudget),
+        fate(Fate::NeverTriggered),
+    );
+    for (probe, count) in &summary.probes {
+        text += &format!("  reached in {count:>5} seeds: {probe}\n");
+    }
+    for (property, count) in summary.evaluations.iter().filter(|(_, count)| **count > 0) {
+        text += &format!("  evaluated {count:>10} times: {property}\n");
+    }
+    if summary.tampered.0 > 0 {
+        text += &format!("  {} edits of passing records, unnoticed: {:?}\n", summary.tampered.0, summary.tampered.1);
+    }
+    for (property, seeds) in &summary.failed {
+        text += &format!("  FAILED {property}: seeds {:?}\n", seeds.iter().take(20).collect::<Vec<_>>());
+    }
+    match summary.canary {
+        Some(seed) => text + &format!("  the canary was found in seed {seed}\n"),
+        None => text,
+    }
+}

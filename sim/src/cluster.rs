@@ -1,0 +1,375 @@
+//! The machines of a run: coordinators, brokers and clients on a simulated world, their processes,
+//! and what an operator does for them (start them again, replace a lost disk).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wyrdlog::base::address::Address;
+use wyrdlog::base::ids::{BrokerId, ServerId};
+use wyrdlog::base::plants::Plants;
+use wyrdlog::coordinator::{self, Member};
+
+use crate::draw::Draw;
+use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, SimRuntime, Simulation, View};
+use crate::history::Client;
+use crate::invariants::model::Topology;
+use crate::links::Links;
+use crate::observed::Node;
+use crate::product::{self, Directory, Ended};
+use crate::scenario::Plan;
+use crate::schedule::Roles;
+
+/// Where coordinators listen for each other.
+const PEER_PORT: u16 = 2888;
+/// Where coordinators listen for clients.
+const CLIENT_PORT: u16 = 2181;
+/// Where brokers listen.
+const BROKER_PORT: u16 = 9092;
+/// An operator starts a process that ended by itself again after so long, at least and at most.
+const RESTART_MS: (u64, u64) = (50, 2_000);
+
+/// What a machine is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A coordinator server.
+    Coordinator(ServerId),
+    /// A broker.
+    Broker(BrokerId),
+    /// A client of the workload.
+    Client(Client),
+}
+
+/// One machine.
+#[derive(Debug)]
+struct Machine {
+    id: NodeId,
+    part: Part,
+    directory: Directory,
+    /// Tells the running process to stop.
+    stop: Option<watch::Sender<bool>>,
+    /// When an operator starts it again.
+    starts_ns: Option<u64>,
+    /// Faults that keep it from being started.
+    held_down: u32,
+    /// Whether its disk was ever made to fail or damaged: then it may stop by itself.
+    had_disk_trouble: bool,
+}
+
+/// A process that stopped by itself, without a fault of its disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// When, in virtual nanoseconds.
+    pub time_ns: u64,
+    /// Which machine.
+    pub node: Node,
+    /// What it said.
+    pub reason: String,
+}
+
+/// A workload's process on one client machine.
+pub type ClientMain = Box<dyn FnOnce(SimRuntime) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// The machines of one run.
+pub struct Cluster {
+    /// The world that they are in.
+    pub simulation: Simulation,
+    /// The links between them.
+    pub links: Links,
+    /// Processes that stopped although their disks were well.
+    pub stopped: Vec<Stopped>,
+    machines: Vec<Machine>,
+    coordinator: coordinator::Config,
+    ended: Arc<Mutex<BTreeMap<u16, Ended>>>,
+    draw: Draw,
+    replaced_coordinators: usize,
+}
+
+impl Cluster {
+    /// The machines that `plan` asks for, with `clients` client machines; nothing runs yet.
+    #[must_use]
+    pub fn new(plan: &Plan, clients: u16, plants: Plants, trace: Option<std::ops::Range<u64>>) -> Self {
+        let config = engine_config(plan, trace);
+        let links = Links::new(config.network.link);
+        let mut simulation = Simulation::new(plan.schedule.product_seed, config);
+        let parts = (1..=plan.cluster.coordinators).map(|id| Part::Coordinator(ServerId(id)));
+        let parts = parts.chain((1..=plan.cluster.brokers as i32).map(|id| Part::Broker(BrokerId(id))));
+        let parts = parts.chain((0..clients).map(Part::Client));
+        let machines = parts.map(|part| Machine {
+            id: simulation.add_node(&host(part)),
+            part,
+            directory: Directory::New,
+            stop: None,
+            starts_ns: None,
+            held_down: 0,
+            had_disk_trouble: false,
+        });
+        let machines = machines.collect();
+        Cluster {
+            simulation,
+            links,
+            stopped: Vec::new(),
+            machines,
+            coordinator: coordinator_config(plan, plants),
+            ended: Arc::default(),
+            draw: Draw::new(plan.schedule.product_seed, "restarts"),
+            replaced_coordinators: 0,
+        }
+    }
+
+    /// Starts all servers.
+    pub fn start_servers(&mut self) {
+        for at in 0..self.machines.len() {
+            self.start(Node(at as u16));
+        }
+    }
+
+    /// Starts a workload's process.
+    ///
+    /// # Panics
+    /// If there is no such client machine, which is ours to prevent.
+    pub fn start_client(&mut self, client: Client, main: ClientMain) {
+        let machine = self.machines.iter().find(|machine| machine.part == Part::Client(client));
+        let id = machine.map(|machine| machine.id).expect("one machine was made for each client");
+        self.simulation.start(id, main);
+    }
+
+    /// Who is who, for the invariants.
+    #[must_use]
+    pub fn topology(&self, plan: &Plan) -> Topology {
+        let topic = |topic: &crate::scenario::Topic| (Arc::from(topic.name.as_str()), (topic.min_in_sync as usize, topic.durability));
+        let roles = self.roles();
+        Topology {
+            brokers: roles.brokers,
+            servers: roles.servers,
+            topics: plan.cluster.topics.iter().map(topic).collect(),
+            unclean_election: false,
+        }
+    }
+
+    /// Who is who, for targets of faults.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        let mut roles = Roles::default();
+        for (at, machine) in self.machines.iter().enumerate() {
+            let node = Node(at as u16);
+            match machine.part {
+                Part::Coordinator(id) => drop(roles.servers.insert(id, node)),
+                Part::Broker(id) => drop(roles.brokers.insert(id, node)),
+                Part::Client(number) => drop(roles.clients.insert(number, node)),
+            }
+        }
+        roles
+    }
+
+    /// The engine's handle of a machine.
+    ///
+    /// # Panics
+    /// If there is no such machine, which is ours to prevent.
+    #[must_use]
+    pub fn id(&self, node: Node) -> NodeId {
+        self.machines[usize::from(node.0)].id
+    }
+
+    /// What a machine is for.
+    #[must_use]
+    pub fn part(&self, node: Node) -> Part {
+        self.machines[usize::from(node.0)].part
+    }
+
+    /// All machines.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        (0..self.machines.len() as u16).map(Node).collect()
+    }
+
+    /// All machines that serve.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|node| !matches!(self.part(*node), Part::Client(_))).collect()
+    }
+
+    /// The engine's handles of all machines.
+    #[must_use]
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.machines.iter().map(|machine| machine.id).collect()
+    }
+
+    /// Where clients reach the coordinators.
+    #[must_use]
+    pub fn coordinator_addresses(&self) -> Vec<Address> {
+        self.coordinator.ensemble.iter().map(|member| member.client_address.clone()).collect()
+    }
+
+    /// Where clients reach the brokers.
+    #[must_use]
+    pub fn broker_addresses(&self) -> Vec<Address> {
+        let brokers = self.machines.iter().filter(|machine| matches!(machine.part, Part::Broker(_)));
+        brokers.map(|machine| Address::new(host(machine.part), BROKER_PORT)).collect()
+    }
+
+    /// A view of the world, for whoever records.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.simulation.view()
+    }
+
+    /// Whether a process runs on `node`.
+    #[must_use]
+    pub fn is_running(&self, node: Node) -> bool {
+        self.simulation.is_running(self.id(node))
+    }
+
+    // What an operator does.
+
+    /// Starts the process of a server, if it does not run and nothing holds it down.
+    pub fn start(&mut self, node: Node) {
+        let machine = &mut self.machines[usize::from(node.0)];
+        machine.starts_ns = None;
+        if machine.held_down > 0 || self.simulation.is_running(machine.id) {
+            return;
+        }
+        let Part::Coordinator(server) = machine.part else { return };
+        let (stop, stopped) = watch::channel(false);
+        machine.stop = Some(stop);
+        let config = coordinator::Config { id: server, ..self.coordinator.clone() };
+        let (directory, ended) = (machine.directory, self.ended.clone());
+        self.simulation.start(machine.id, |runtime| async move {
+            let result = product::coordinator(runtime, config, directory, stopped).await;
+            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result);
+        });
+    }
+
+    /// Keeps a machine's process from being started again until [`Cluster::release`].
+    pub fn hold_down(&mut self, node: Node) {
+        self.machines[usize::from(node.0)].held_down += 1;
+    }
+
+    /// Takes back one [`Cluster::hold_down`], and starts the process if it was the last.
+    pub fn release(&mut self, node: Node) {
+        let machine = &mut self.machines[usize::from(node.0)];
+        machine.held_down = machine.held_down.saturating_sub(1);
+        self.start(node);
+    }
+
+    /// Asks the process on `node` to stop in good order. It is started again when it has.
+    /// Says whether one ran.
+    pub fn restart_cleanly(&mut self, node: Node) -> bool {
+        let machine = &self.machines[usize::from(node.0)];
+        let running = self.simulation.is_running(machine.id);
+        running && machine.stop.as_ref().is_some_and(|stop| stop.send(true).is_ok())
+    }
+
+    /// Its disk may fail from now on, so that it may stop by itself.
+    pub fn expect_disk_trouble(&mut self, node: Node) {
+        self.machines[usize::from(node.0)].had_disk_trouble = true;
+    }
+
+    /// How many coordinators may still be given an empty disk: one that was never votes again.
+    #[must_use]
+    pub fn spare_coordinators(&self) -> usize {
+        let minority = (self.coordinator.ensemble.len() - 1) / 2;
+        minority.saturating_sub(self.replaced_coordinators)
+    }
+
+    /// A coordinator's disk is spoilt or lost: one fewer may be.
+    pub fn spend_coordinator(&mut self) {
+        self.replaced_coordinators += 1;
+    }
+
+    /// Ends the process and gives the machine an empty disk.
+    pub fn replace_disk(&mut self, node: Node) {
+        let id = self.id(node);
+        self.simulation.crash(id);
+        self.simulation.replace_disk(id, &DiskImage::default());
+        self.machines[usize::from(node.0)].directory = Directory::Replacement;
+    }
+
+    /// The process on a machine ended by itself: it is started again after a while.
+    pub fn exited(&mut self, id: NodeId) {
+        let node = Node(id.index() as u16);
+        let result = self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node.0);
+        let time_ns = self.simulation.now_ns();
+        let machine = &mut self.machines[id.index()];
+        if matches!(machine.part, Part::Client(_)) {
+            return;
+        }
+        let (shortest, longest) = RESTART_MS;
+        machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
+        let Some(Err(reason)) = result else { return };
+        if !machine.had_disk_trouble {
+            self.stopped.push(Stopped { time_ns, node, reason });
+        } else if reason.contains("damaged") || reason.contains("record ") {
+            // What the message tells the operator to do.
+            self.replace_disk(node);
+        }
+    }
+
+    /// When the next process is started again.
+    #[must_use]
+    pub fn next_start_ns(&self) -> Option<u64> {
+        self.machines.iter().filter_map(|machine| machine.starts_ns).min()
+    }
+
+    /// Starts what is to be started again by now.
+    pub fn start_due(&mut self) {
+        let now_ns = self.simulation.now_ns();
+        for node in self.nodes() {
+            if self.machines[usize::from(node.0)].starts_ns.is_some_and(|at_ns| at_ns <= now_ns) {
+                self.start(node);
+            }
+        }
+    }
+
+    /// Starts every server that does not run.
+    pub fn start_all(&mut self) {
+        for node in self.servers() {
+            self.machines[usize::from(node.0)].held_down = 0;
+            self.start(node);
+        }
+    }
+}
+
+/// The host name of a machine.
+#[must_use]
+pub fn host(part: Part) -> String {
+    match part {
+        Part::Coordinator(id) => format!("coordinator-{id}"),
+        Part::Broker(id) => format!("broker-{id}"),
+        Part::Client(number) => format!("client-{number}"),
+    }
+}
+
+/// The world of a seed: its latencies and the way tasks are chosen.
+fn engine_config(plan: &Plan, trace: Option<std::ops::Range<u64>>) -> EngineConfig {
+    let mut draw = Draw::new(plan.schedule.product_seed, "world");
+    let micros = |draw: &mut Draw, low, high| Duration::from_micros(draw.between(low, high));
+    let mut config = EngineConfig { trace, ..EngineConfig::default() };
+    config.schedule_seed = Some(plan.schedule.scheduling_seed);
+    if draw.percent(20) {
+        let change_points = draw.between(1, 10) as u32;
+        config.schedule = Schedule::Pct { change_points, expected_polls: 400_000 };
+    }
+    let (latency, jitter) = (micros(&mut draw, 50, 1_000), micros(&mut draw, 20, 2_000));
+    config.network.link = LinkParams::lan(latency, jitter);
+    config.disk.sync_latency = micros(&mut draw, 100, 3_000);
+    config
+}
+
+fn coordinator_config(plan: &Plan, plants: Plants) -> coordinator::Config {
+    let member = |id| {
+        let host: Arc<str> = host(Part::Coordinator(ServerId(id))).into();
+        let (peer_address, client_address) = (Address::new(host.clone(), PEER_PORT), Address::new(host, CLIENT_PORT));
+        Member { id: ServerId(id), peer_address, client_address }
+    };
+    let mut draw = Draw::new(plan.schedule.product_seed, "coordinator");
+    let mut config = coordinator::Config::new(ServerId(1), (1..=plan.cluster.coordinators).map(member).collect());
+    config.session_timeout_min = Duration::from_millis(500);
+    config.snapshot_entries = draw.pick(&[50, 200, 1_000, 100_000]).copied().unwrap_or(1_000);
+    config.limits.trailing_entries = draw.pick(&[0, 20, 200, 10_000]).copied().unwrap_or(10_000);
+    config.limits.snapshot_chunk_bytes_max = draw.pick(&[256, 4_096, 262_144]).copied().unwrap_or(262_144);
+    config.plants = plants;
+    config
+}

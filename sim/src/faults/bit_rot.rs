@@ -1,0 +1,71 @@
+//! Bytes at rest are damaged, half of the time hidden by the cache until it is evicted or the
+//! power is cut. It takes effect when bytes changed.
+//!
+//! A coordinator whose disk was damaged may have to be replaced, and what replaces it never votes
+//! again: so no more than a minority of them is ever hit.
+
+use super::Fault;
+use crate::cluster::{Cluster, Part};
+use crate::draw::Draw;
+use crate::engine::{Damage, Effects};
+use crate::observed::{FaultNote, Node};
+use crate::schedule::Victim;
+
+/// See the module's doc.
+pub(super) struct BitRot {
+    node: Option<Node>,
+    victim: Victim,
+    bytes: u32,
+    draw: Draw,
+    path: String,
+}
+
+impl BitRot {
+    pub(super) fn new(node: Option<Node>, victim: Victim, bytes: u32, draw: Draw) -> Self {
+        BitRot { node, victim, bytes, draw, path: String::new() }
+    }
+
+    fn is_victim(&self, part: Part, path: &str) -> bool {
+        match (part, self.victim) {
+            (Part::Coordinator(_), Victim::Log) => path.contains("wal-"),
+            (Part::Coordinator(_), Victim::Snapshot) => path.contains("snapshot-"),
+            (Part::Broker(_), Victim::Log) => path.ends_with(".log"),
+            (Part::Broker(_), Victim::Index) => path.ends_with("index"),
+            (Part::Broker(_), Victim::Checkpoint) => path.contains("checkpoint"),
+            (Part::Broker(_), Victim::Snapshot) => path.ends_with(".snapshot"),
+            _ => false,
+        }
+    }
+}
+
+impl Fault for BitRot {
+    fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        let node = self.node?;
+        let part = cluster.part(node);
+        if matches!(part, Part::Coordinator(_)) && cluster.spare_coordinators() == 0 {
+            return None;
+        }
+        let mut files = cluster.view().files(cluster.id(node));
+        files.retain(|path| self.is_victim(part, path));
+        self.path = self.draw.pick(&files)?.clone();
+        Some(vec![FaultNote::DiskDamaged(node)])
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        let Some(node) = self.node else { return };
+        cluster.expect_disk_trouble(node);
+        if matches!(cluster.part(node), Part::Coordinator(_)) {
+            cluster.spend_coordinator();
+        }
+        let id = cluster.id(node);
+        let len = cluster.view().visible_file(id, &self.path).map_or(0, |bytes| bytes.len() as u64);
+        let offset = self.draw.below(len);
+        let how = self.draw.pick(&[Damage::FlipBit, Damage::Zeros, Damage::Garbage]).copied().unwrap_or(Damage::Zeros);
+        let hidden = self.draw.percent(50);
+        cluster.simulation.damage(id, &self.path, offset, self.bytes as usize, how, hidden);
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.bytes_damaged > before.bytes_damaged
+    }
+}

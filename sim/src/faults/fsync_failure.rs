@@ -1,0 +1,37 @@
+//! The next sync of a disk fails, once, and what was written since the last one never reaches the
+//! medium although it stays visible. It takes effect when a sync failed.
+
+use super::{Fault, io_error};
+use crate::cluster::Cluster;
+use crate::engine::{DiskFault, DiskOperation, Effects};
+use crate::observed::{FaultNote, Node};
+
+/// See the module's doc.
+pub(super) struct FsyncFailure {
+    pub(super) node: Option<Node>,
+}
+
+impl Fault for FsyncFailure {
+    fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.node.and_then(|node| io_error::notes(cluster, node))
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        if let Some(node) = self.node {
+            cluster.expect_disk_trouble(node);
+            let id = cluster.id(node);
+            cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::Sync).once());
+        }
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) {
+        if let Some(node) = self.node {
+            let id = cluster.id(node);
+            cluster.simulation.disarm_disk_faults(id);
+        }
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.syncs_failed > before.syncs_failed
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads and writes of a disk fail, once or for as long as the fault lasts. It takes effect when a
+//! call failed.
+//!
+//! A broker may lose the replica for it, so that counts as a damaged disk. A coordinator stops and
+//! finds all that it had made durable once the disk works again: that takes nothing away.
+
+use super::Fault;
+use crate::cluster::{Cluster, Part};
+use crate::engine::{DiskFault, DiskOperation, Effects};
+use crate::observed::{FaultNote, Node};
+
+/// See the module's doc.
+pub(super) struct IoError {
+    pub(super) node: Option<Node>,
+    pub(super) sticky: bool,
+}
+
+/// What an error of a disk's calls takes away from a node.
+pub(super) fn notes(cluster: &Cluster, node: Node) -> Option<Vec<FaultNote>> {
+    match cluster.part(node) {
+        Part::Client(_) => None,
+        Part::Coordinator(_) => Some(Vec::new()),
+        Part::Broker(_) => Some(vec![FaultNote::DiskDamaged(node)]),
+    }
+}
+
+impl Fault for IoError {
+    fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.node.and_then(|node| notes(cluster, node))
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        let Some(node) = self.node else { return };
+        cluster.expect_disk_trouble(node);
+        let id = cluster.id(node);
+        for operation in [DiskOperation::Read, DiskOperation::Write] {
+            let fault = DiskFault::error(operation);
+            cluster.simulation.arm_disk_fault(id, if self.sticky { fault } else { fault.once() });
+        }
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) {
+        if let Some(node) = self.node {
+            let id = cluster.id(node);
+            cluster.simulation.disarm_disk_faults(id);
+        }
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.reads_failed + now.writes_failed > before.reads_failed + before.writes_failed
+    }
+}

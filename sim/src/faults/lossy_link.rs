@@ -1,0 +1,46 @@
+//! A node's links lose packets, which come only by retransmission. It takes effect when one was
+//! lost.
+
+use std::time::Duration;
+
+use super::Fault;
+use crate::cluster::Cluster;
+use crate::engine::Effects;
+use crate::links::Degraded;
+use crate::observed::{FaultNote, Node};
+
+/// See the module's doc.
+pub(super) struct LossyLink {
+    node: Option<Node>,
+    loss_per_million: u32,
+    number: u64,
+}
+
+impl LossyLink {
+    pub(super) fn new(node: Option<Node>, lost_per_mille: u32) -> Self {
+        LossyLink { node, loss_per_million: lost_per_mille.saturating_mul(1_000).min(1_000_000), number: 0 }
+    }
+}
+
+impl Fault for LossyLink {
+    fn aim(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.node.map(|_| Vec::new())
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        let Some(node) = self.node else { return };
+        let node = cluster.id(node);
+        let how = Degraded { node, latency: Duration::ZERO, loss_per_million: self.loss_per_million };
+        let ids = cluster.ids();
+        self.number = cluster.links.degrade(&mut cluster.simulation, &ids, how);
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) {
+        let ids = cluster.ids();
+        cluster.links.restore(&mut cluster.simulation, &ids, self.number);
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.segments_lost > before.segments_lost
+    }
+}

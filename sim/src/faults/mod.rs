@@ -1,0 +1,189 @@
+//! Faults: how each kind of [`Action`] is carried out on the simulated world, what it means that
+//! it took effect, and how it heals. One file per kind.
+//!
+//! [`Injector`] strikes and heals what the schedule says is due, asks the fault budget before it
+//! admits a fault, tells the invariants what was taken away, and keeps a record of each.
+//!
+//! An effect is told by what the engine counted between strike and healing; where faults overlap
+//! in time, one may be credited with what another did.
+
+mod bit_rot;
+mod clock_drift;
+mod clock_jump;
+mod crash;
+mod disk_full;
+mod fsync_failure;
+mod io_error;
+mod lossy_link;
+mod partition;
+mod pause;
+mod power_loss;
+mod replace;
+mod reset_connections;
+mod restart;
+mod slow_disk;
+mod slow_link;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::draw::Draw;
+use crate::engine::Effects;
+use crate::invariants::Invariants;
+use crate::observed::{FaultNote, Node};
+use crate::schedule::{Action, BudgetMode, FaultKind, Roles, Schedule};
+
+/// One fault of a run.
+pub(crate) trait Fault {
+    /// What it would take away from the nodes' disks and processes; none if there is nothing to
+    /// strike at this instant. Changes nothing but the fault's own choices.
+    fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>>;
+
+    /// Does it.
+    fn strike(&mut self, cluster: &mut Cluster);
+
+    /// Ends it.
+    fn heal(&mut self, _cluster: &mut Cluster) {}
+
+    /// Whether it did anything, by what the engine counted at its strike and by now.
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool;
+}
+
+/// What became of a fault of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Its trigger never came.
+    NeverTriggered,
+    /// Nobody had the part that it was to hit, or there was nothing to strike.
+    NoTarget,
+    /// It would have gone past the fault budget, and was left out.
+    OverBudget,
+    /// It struck, and nothing came of it.
+    NoEffect,
+    /// It struck and took effect.
+    TookEffect,
+}
+
+/// A fault of the schedule and its fate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Struck {
+    /// Its index in the schedule.
+    pub fault: usize,
+    /// Its kind.
+    pub kind: FaultKind,
+    /// What became of it.
+    pub fate: Fate,
+    /// From when to when it lasted, in virtual nanoseconds.
+    pub lasted_ns: Option<(u64, u64)>,
+    /// The nodes that it hit.
+    pub nodes: Vec<Node>,
+}
+
+struct Active {
+    fault: Box<dyn Fault>,
+    since_ns: u64,
+    before: Effects,
+}
+
+/// Carries out a schedule's faults.
+pub struct Injector {
+    actions: Vec<Action>,
+    seed: u64,
+    budget: BudgetMode,
+    active: BTreeMap<usize, Active>,
+    struck: Vec<Struck>,
+}
+
+impl Injector {
+    /// Nothing has struck yet.
+    #[must_use]
+    pub fn new(schedule: &Schedule) -> Self {
+        let actions: Vec<Action> = schedule.faults.iter().map(|fault| fault.action.clone()).collect();
+        let fate = |(fault, action): (usize, &Action)| Struck {
+            fault,
+            kind: action.kind(),
+            fate: Fate::NeverTriggered,
+            lasted_ns: None,
+            nodes: Vec::new(),
+        };
+        let struck = actions.iter().enumerate().map(fate).collect();
+        Injector { actions, seed: schedule.product_seed, budget: schedule.budget, active: BTreeMap::new(), struck }
+    }
+
+    /// Fault number `at` is due. Gives what it took away.
+    pub fn strike(
+        &mut self,
+        at: usize,
+        cluster: &mut Cluster,
+        roles: &Roles,
+        invariants: &mut Invariants,
+    ) -> Vec<FaultNote> {
+        let nodes: Vec<Node> = roles.resolve_all(self.actions[at].targets()).into_iter().collect();
+        self.struck[at].nodes.clone_from(&nodes);
+        let mut fault = build(&self.actions[at], &nodes, Draw::new(self.seed, &format!("fault {at}")));
+        let Some(notes) = fault.aim(cluster) else {
+            self.struck[at].fate = Fate::NoTarget;
+            return Vec::new();
+        };
+        let exceeds = notes.iter().any(|note| invariants.would_exceed_budget(note));
+        if self.budget == BudgetMode::Within && exceeds {
+            self.struck[at].fate = Fate::OverBudget;
+            return Vec::new();
+        }
+        let (since_ns, before) = (cluster.simulation.now_ns(), cluster.simulation.effects());
+        notes.iter().for_each(|note| invariants.fault(since_ns, note));
+        fault.strike(cluster);
+        self.struck[at].lasted_ns = Some((since_ns, since_ns));
+        self.active.insert(at, Active { fault, since_ns, before });
+        notes
+    }
+
+    /// Fault number `at` has lasted as long as it was to last.
+    pub fn heal(&mut self, at: usize, cluster: &mut Cluster) {
+        let Some(mut active) = self.active.remove(&at) else { return };
+        active.fault.heal(cluster);
+        let took_effect = active.fault.took_effect(&active.before, &cluster.simulation.effects());
+        self.struck[at].fate = if took_effect { Fate::TookEffect } else { Fate::NoEffect };
+        self.struck[at].lasted_ns = Some((active.since_ns, cluster.simulation.now_ns()));
+    }
+
+    /// Ends all that still lasts, and starts all that is down.
+    pub fn heal_all(&mut self, cluster: &mut Cluster) {
+        let active: Vec<usize> = self.active.keys().copied().collect();
+        active.into_iter().for_each(|at| self.heal(at, cluster));
+        cluster.start_all();
+    }
+
+    /// Every fault of the schedule and its fate so far.
+    #[must_use]
+    pub fn struck(&self) -> &[Struck] {
+        &self.struck
+    }
+}
+
+fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
+    let one = nodes.first().copied();
+    match action {
+        Action::Partition { shape, resets, .. } => {
+            Box::new(partition::Partition::new(*shape, nodes.to_vec(), *resets, draw))
+        }
+        Action::SlowLink { latency_ms, .. } => Box::new(slow_link::SlowLink::new(one, *latency_ms)),
+        Action::LossyLink { lost_per_mille, .. } => Box::new(lossy_link::LossyLink::new(one, *lost_per_mille)),
+        Action::ResetConnections { .. } => Box::new(reset_connections::ResetConnections { node: one, draw }),
+        Action::Crash { .. } => Box::new(crash::Crash::new(nodes.to_vec())),
+        Action::PowerLoss { .. } => Box::new(power_loss::PowerLoss::new(nodes.to_vec())),
+        Action::Pause { .. } => Box::new(pause::Pause { node: one }),
+        Action::ClockJump { by_ms, .. } => Box::new(clock_jump::ClockJump { node: one, by_ms: *by_ms }),
+        Action::ClockDrift { ppm, .. } => Box::new(clock_drift::ClockDrift { node: one, ppm: *ppm }),
+        Action::IoError { sticky, .. } => Box::new(io_error::IoError { node: one, sticky: *sticky }),
+        Action::FsyncFailure { .. } => Box::new(fsync_failure::FsyncFailure { node: one }),
+        Action::DiskFull { .. } => Box::new(disk_full::DiskFull { node: one }),
+        Action::SlowDisk { factor, .. } => Box::new(slow_disk::SlowDisk { node: one, factor: *factor }),
+        Action::BitRot { victim, bytes, .. } => Box::new(bit_rot::BitRot::new(one, *victim, *bytes, draw)),
+        Action::Restart { .. } => Box::new(restart::Restart::new(one)),
+        Action::Replace { .. } => Box::new(replace::Replace::new(one)),
+    }
+}

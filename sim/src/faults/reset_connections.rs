@@ -1,0 +1,37 @@
+//! A node's connections are reset, one of them in mid-frame. It takes effect when an end was told.
+
+use super::Fault;
+use crate::cluster::Cluster;
+use crate::draw::Draw;
+use crate::engine::Effects;
+use crate::observed::{FaultNote, Node};
+
+/// See the module's doc.
+pub(super) struct ResetConnections {
+    pub(super) node: Option<Node>,
+    pub(super) draw: Draw,
+}
+
+impl Fault for ResetConnections {
+    fn aim(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.node.map(|_| Vec::new())
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        let Some(node) = self.node else { return };
+        let (node, mut others) = (cluster.id(node), cluster.ids());
+        others.retain(|other| *other != node);
+        let in_mid_frame = self.draw.pick(&others).copied();
+        for other in others {
+            if Some(other) == in_mid_frame {
+                cluster.simulation.reset_mid_frame(node, other);
+            } else {
+                cluster.simulation.reset_connections(node, other);
+            }
+        }
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.connections_reset > before.connections_reset || now.frames_cut > before.frames_cut
+    }
+}

@@ -1,0 +1,353 @@
+//! One run: a scenario and a schedule in, a [`Verdict`] out.
+//!
+//! The phases are those of the scenario: calm, faults, healing (the liveness phase), final reads.
+//! A run is a function of its scenario and schedule: nothing that is reported, recorded or traced
+//! changes [`Verdict::schedule_hash`].
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wyrdlog::base::plants::{Plant, Plants, UnknownPlant};
+
+use crate::checkers::{availability, check_coordinator, check_kafka};
+use crate::cluster::{ClientMain, Cluster};
+use crate::engine::{Failure, Stop};
+use crate::faults::{Fate, Injector, Struck};
+use crate::history::{Client, Outcome};
+use crate::invariants::model::Topology;
+use crate::invariants::{Depth, Invariants};
+use crate::product;
+use crate::scenario::{Plan, Scenario, Workload};
+use crate::schedule::{Due, Schedule, TriggerTracker};
+use crate::tamper::Record;
+use crate::verdict::{Findings, Property, Violation};
+use crate::watcher::Watcher;
+use crate::workloads::Load;
+use crate::workloads::coordinator_registers::Registers;
+use crate::workloads::produce_consume::{ProduceConsume, Shares};
+use crate::workloads::sessions::Sessions;
+
+mod judge;
+
+/// Of so many seeds one has its invariants recomputed from everything.
+const RECOMPUTED_OF: u64 = 50;
+
+/// What a run leaves besides its verdict. None of it changes the run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Keep every event and history, to be tampered with.
+    pub keep_record: bool,
+    /// Record the engine's steps of this range.
+    pub trace: Option<Range<u64>>,
+}
+
+/// How many requests of clients there were, by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// That happened.
+    pub ok: u64,
+    /// That did not happen.
+    pub failed: u64,
+    /// Of which nobody knows.
+    pub unknown: u64,
+    /// Of all of these, those that were invoked while a fault lasted.
+    pub under_fault: u64,
+}
+
+impl Requests {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.ok + self.failed + self.unknown
+    }
+}
+
+/// How often a property was evaluated and violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Which.
+    pub property: Property,
+    /// How often something was compared that could have been wrong.
+    pub evaluations: u64,
+    /// How often it was.
+    pub violated: u64,
+}
+
+/// The outcome of one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// The scenario's name or path.
+    pub scenario: String,
+    /// The planted bug.
+    pub plant: Option<String>,
+    /// How often the planted bug's branch was executed.
+    pub plant_taken: u64,
+    /// The hash of all that happened, in hexadecimal.
+    pub schedule_hash: String,
+    /// What did not hold.
+    pub violations: Vec<Violation>,
+    /// Every property that was checked.
+    pub findings: Vec<Evaluated>,
+    /// Which rare states were reached, and how often.
+    pub probes: BTreeMap<String, u64>,
+    /// Every fault of the schedule and its fate.
+    pub faults: Vec<Struck>,
+    /// Requests of clients.
+    pub requests: Requests,
+    /// Whether the run went past the fault budget, so that durability was not promised.
+    pub beyond_budget: bool,
+    /// The topics' durability classes, by name.
+    pub durability: BTreeMap<String, String>,
+    /// How long it was, in virtual nanoseconds.
+    pub simulated_ns: u64,
+    /// Polls and events of the engine.
+    pub steps: u64,
+    /// Events that nodes observed.
+    pub events: u64,
+}
+
+impl Verdict {
+    /// Whether nothing was violated.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// The properties that were violated, as the shrinker wants them.
+    #[must_use]
+    pub fn violated(&self) -> crate::shrink::Verdict {
+        crate::shrink::Verdict { violated: self.violations.iter().map(|violation| violation.property).collect() }
+    }
+
+    /// How many faults came to `fate`.
+    #[must_use]
+    pub fn faults_that(&self, fate: Fate) -> usize {
+        self.faults.iter().filter(|struck| struck.fate == fate).count()
+    }
+}
+
+/// A run that has ended.
+pub struct Run {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Everything that it was judged by, if it was kept.
+    pub record: Option<Record>,
+    /// Who was who.
+    pub topology: Topology,
+}
+
+/// Why a run cannot begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRun {
+    /// The schedule names a plant that does not exist.
+    #[error(transparent)]
+    Plant(#[from] UnknownPlant),
+    /// The scenario needs what this build does not have.
+    #[error("scenario '{0}' has brokers, which this build cannot start; use one without, such as 'coordinator'")]
+    NoBroker(String),
+}
+
+/// Runs `seed` of `scenario`.
+pub fn run_seed(scenario: &Scenario, seed: u64, plant: Option<Plant>, options: &Options) -> Result<Run, CannotRun> {
+    let mut plan = scenario.draw(seed);
+    if let Some(plant) = plant {
+        plan.schedule.plant = Some(plant.id().to_owned());
+    }
+    run_plan(&plan, options)
+}
+
+/// Runs `schedule`, which was recorded from a seed of `scenario`.
+pub fn run_schedule(scenario: &Scenario, schedule: &Schedule, options: &Options) -> Result<Run, CannotRun> {
+    let mut plan = scenario.draw(schedule.product_seed);
+    plan.schedule = schedule.clone();
+    run_plan(&plan, options)
+}
+
+/// Runs `plan`.
+pub fn run_plan(plan: &Plan, options: &Options) -> Result<Run, CannotRun> {
+    if plan.cluster.brokers > 0 && !product::HAS_BROKER {
+        return Err(CannotRun::NoBroker(plan.schedule.scenario.clone()));
+    }
+    let plant: Option<Plant> = plan.schedule.plant.as_deref().map(str::parse).transpose()?;
+    let plants = plant.map_or(Plants::NONE, Plants::only);
+    let mut driver = Driver::new(plan, plants, options);
+    driver.go();
+    Ok(driver.judge())
+}
+
+/// The workloads of a run.
+#[derive(Default)]
+struct Clients {
+    registers: Option<Arc<Registers>>,
+    produce_consume: Option<Arc<ProduceConsume>>,
+    /// The clients that are to be available again after healing.
+    expected: Vec<Client>,
+}
+
+struct Driver<'p> {
+    plan: &'p Plan,
+    cluster: Cluster,
+    watcher: Rc<RefCell<Watcher>>,
+    injector: Injector,
+    clients: Clients,
+    topology: Topology,
+    failure: Option<Failure>,
+}
+
+impl<'p> Driver<'p> {
+    fn new(plan: &'p Plan, plants: Plants, options: &Options) -> Self {
+        let clients = plan.workloads.iter().map(clients_of).sum::<u32>() as u16;
+        let cluster = Cluster::new(plan, clients, plants, options.trace.clone());
+        let topology = cluster.topology(plan);
+        let depth =
+            if plan.schedule.seed % RECOMPUTED_OF == 0 { Depth::Recomputed } else { Depth::Incremental };
+        let invariants = Invariants::new(topology.clone(), depth);
+        let tracker = TriggerTracker::new(&plan.schedule.faults, cluster.roles());
+        let (clients, mains) = workloads(plan, &cluster);
+        let paths = clients.registers.as_ref().map_or(Vec::new(), |registers| registers.paths.clone());
+        let watcher = Rc::new(RefCell::new(Watcher::new(invariants, tracker, &paths, options.keep_record)));
+        let injector = Injector::new(&plan.schedule);
+        let mut driver = Driver { plan, cluster, watcher, injector, clients, topology, failure: None };
+        driver.watch();
+        driver.cluster.start_servers();
+        for (client, main) in mains {
+            driver.cluster.start_client(client, main);
+        }
+        driver
+    }
+
+    fn watch(&mut self) {
+        let (watcher, view) = (self.watcher.clone(), self.cluster.view());
+        self.cluster
+            .simulation
+            .set_observer(Some(Box::new(move |observation| watcher.borrow_mut().observe(observation, view))));
+    }
+
+    fn go(&mut self) {
+        let phases = self.plan.phases;
+        let nanoseconds = |ms: u64| ms * 1_000_000;
+        let healed_ns = nanoseconds(phases.warm_up_ms + phases.faults_ms);
+        self.until(healed_ns, true);
+        self.injector.heal_all(&mut self.cluster);
+        let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
+        self.until(load_ends_ns, false);
+        self.begin_final_reads();
+        self.until(nanoseconds(phases.total_ms()), false);
+    }
+
+    /// Every client that produced or consumed crashes, and one reads everything.
+    fn begin_final_reads(&mut self) {
+        let Some(workload) = self.clients.produce_consume.clone() else { return };
+        let roles = self.cluster.roles();
+        for node in roles.clients.values() {
+            let id = self.cluster.id(*node);
+            self.cluster.simulation.crash(id);
+        }
+        let main: ClientMain = Box::new(move |runtime| Box::pin(workload.read_everything(runtime, 0)));
+        self.cluster.start_client(0, main);
+    }
+
+    /// Lets the world go on until `deadline_ns`; with `faults`, what is due strikes and heals.
+    fn until(&mut self, deadline_ns: u64, faults: bool) {
+        while self.failure.is_none() {
+            if faults {
+                self.strike_due();
+            }
+            self.cluster.start_due();
+            let next_ns = self.next_ns(faults).map_or(deadline_ns, |next_ns| next_ns.min(deadline_ns));
+            match self.cluster.simulation.run_until(next_ns) {
+                Stop::Exited(node) => self.cluster.exited(node),
+                Stop::Failed(failure) => self.failure = Some(failure),
+                Stop::Deadline | Stop::Idle if next_ns == deadline_ns => return,
+                Stop::Deadline | Stop::Idle | Stop::Wakeup(_) | Stop::Interrupted(_) => {}
+            }
+        }
+    }
+
+    fn next_ns(&self, faults: bool) -> Option<u64> {
+        let due = self.watcher.borrow().tracker.next_due_ns().filter(|_| faults);
+        due.into_iter().chain(self.cluster.next_start_ns()).min()
+    }
+
+    fn strike_due(&mut self) {
+        let now_ns = self.cluster.simulation.now_ns();
+        loop {
+            let due = self.watcher.borrow_mut().tracker.pop_due(now_ns);
+            let Some(Due { fault, heals, .. }) = due else { return };
+            if heals {
+                self.injector.heal(fault, &mut self.cluster);
+                continue;
+            }
+            let mut watcher = self.watcher.borrow_mut();
+            let Watcher { invariants, tracker, .. } = &mut *watcher;
+            let notes = self.injector.strike(fault, &mut self.cluster, &tracker.roles, invariants);
+            notes.into_iter().for_each(|note| watcher.fault(now_ns, note));
+        }
+    }
+}
+
+fn clients_of(workload: &Workload) -> u32 {
+    match workload {
+        Workload::ProduceConsume { clients, .. }
+        | Workload::Registers { clients, .. }
+        | Workload::Sessions { clients, .. } => *clients,
+    }
+}
+
+/// The workloads of `plan`, and what each client machine runs.
+fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMain)>) {
+    let mut clients = Clients::default();
+    let mut mains: Vec<(Client, ClientMain)> = Vec::new();
+    let session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
+    for workload in &plan.workloads {
+        let first = mains.len() as Client;
+        let numbers = first..first + clients_of(workload) as Client;
+        match *workload {
+            Workload::ProduceConsume { clients: count, requests_per_s, acks_all_percent, idempotent_percent } => {
+                let load = Load::new(plan, count, requests_per_s, cluster.view());
+                let shares = Shares { acks_all_percent, idempotent_percent };
+                let (brokers, topics) = (cluster.broker_addresses(), plan.cluster.topics.clone());
+                let shared = Arc::new(ProduceConsume::new(brokers, topics, shares, load));
+                clients.produce_consume = Some(shared.clone());
+                clients.expected.extend(numbers.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
+            }
+            Workload::Registers { clients: count, requests_per_s, registers } => {
+                let load = Load::new(plan, count, requests_per_s, cluster.view());
+                let shared =
+                    Arc::new(Registers::new(cluster.coordinator_addresses(), session_timeout, load, registers));
+                clients.registers = Some(shared.clone());
+                clients.expected.extend(numbers.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Registers::run)));
+            }
+            Workload::Sessions { clients: count, ends_per_minute } => {
+                let load = Load::new(plan, count, 4 * count, cluster.view());
+                let servers = cluster.coordinator_addresses();
+                let shared = Arc::new(Sessions { servers, session_timeout, load, clients: count, ends_per_minute });
+                mains.extend(numbers.map(|client| main(client, &shared, Sessions::run)));
+            }
+        }
+    }
+    (clients, mains)
+}
+
+/// What the machine of `client` runs.
+fn main<W, F>(
+    client: Client,
+    shared: &Arc<W>,
+    run: fn(Arc<W>, crate::engine::SimRuntime, Client) -> F,
+) -> (Client, ClientMain)
+where
+    W: Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let shared = shared.clone();
+    (client, Box::new(move |runtime| Box::pin(run(shared, runtime, client))))
+}

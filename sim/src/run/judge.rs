@@ -1,0 +1,200 @@
+//! Judging a run that has ended: every checker and invariant, and what there is to count.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Driver, Evaluated, Findings, Outcome, Property, Record, Requests, Run, Verdict};
+use crate::checkers::availability::{AfterHealing, PartitionHealth};
+use crate::engine::View;
+use crate::faults::Struck;
+use crate::history::coordinator::CoordinatorHistory;
+use crate::history::kafka::{Call, KafkaHistory};
+use crate::history::{Client, Operation};
+use crate::invariants::model::{Model, Partition, Role};
+use crate::invariants::nothing_garbage::{Disks, verify_against_disk};
+use crate::observed::Node;
+
+/// Where brokers keep their logs.
+const LOG_DIRECTORY: &str = "logs";
+
+impl Driver<'_> {
+    /// Ends the run and judges it.
+    pub(super) fn judge(self) -> Run {
+        let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
+        let log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
+        let after_healing = self.after_healing(&registers, &log);
+        let mut watcher = self.watcher.borrow_mut();
+        watcher.invariants.finish(self.cluster.simulation.now_ns());
+        let committed = std::mem::take(&mut watcher.committed);
+        let mut findings = watcher.invariants.findings();
+        findings.push(self.on_disk(watcher.invariants.model()));
+        findings.push(self.stays_up());
+        findings.extend(super::check_kafka(&log));
+        findings.extend(super::check_coordinator(&registers, &committed));
+        let beyond_budget = watcher.invariants.budget().is_anything_beyond();
+        // Past the budget, and after a node failed for good, what remains is no promise.
+        if self.failure.is_none() && !beyond_budget {
+            findings.push(super::availability::check(&after_healing));
+        }
+        if beyond_budget {
+            findings.retain(|one| !one.property.is_durability() || one.violated == 0);
+        }
+        let mut requests = Requests::default();
+        count(&mut requests, &registers.operations, self.injector.struck());
+        let calls = log.operations.iter().filter(|op| !matches!(op.call, Call::Reposition { .. }));
+        count(&mut requests, calls, self.injector.struck());
+        let verdict = self.verdict(&watcher, findings, requests, beyond_budget);
+        let entries = watcher.entries.take();
+        drop(watcher);
+        let record =
+            entries.map(|entries| Record { entries, kafka: log, coordinator: registers, committed, after_healing });
+        Run { verdict, record, topology: self.topology }
+    }
+
+    fn verdict(
+        &self,
+        watcher: &super::Watcher,
+        findings: Vec<Findings>,
+        requests: Requests,
+        beyond_budget: bool,
+    ) -> Verdict {
+        let schedule = &self.plan.schedule;
+        let evaluated = |one: &Findings| Evaluated {
+            property: one.property,
+            evaluations: one.evaluations,
+            violated: one.violated,
+        };
+        let topics = self.plan.cluster.topics.iter();
+        Verdict {
+            seed: schedule.seed,
+            scenario: schedule.scenario.clone(),
+            plant: schedule.plant.clone(),
+            plant_taken: watcher.plants_taken.values().sum(),
+            schedule_hash: format!("{:032x}", self.cluster.simulation.hash()),
+            findings: merge(findings.iter().map(evaluated)),
+            violations: findings.into_iter().flat_map(|one| one.violations).collect(),
+            probes: watcher.invariants.probes().counts().map(|(probe, count)| (probe.id().to_owned(), count)).collect(),
+            faults: self.injector.struck().to_vec(),
+            requests,
+            beyond_budget,
+            durability: topics.map(|topic| (topic.name.clone(), format!("{:?}", topic.durability))).collect(),
+            simulated_ns: self.cluster.simulation.now_ns(),
+            steps: self.cluster.simulation.steps(),
+            events: watcher.events,
+        }
+    }
+
+    fn stays_up(&self) -> Findings {
+        let mut findings = Findings::new(Property::StaysUp);
+        let now_ns = self.cluster.simulation.now_ns();
+        let failure = self.failure.as_ref();
+        findings.check(failure.is_none(), failure.map_or(now_ns, |failure| failure.time_ns), [], || {
+            failure.map_or(String::new(), ToString::to_string)
+        });
+        for stopped in &self.cluster.stopped {
+            findings.check(false, stopped.time_ns, [], || format!("{} stopped: {}", stopped.node, stopped.reason));
+        }
+        findings
+    }
+
+    fn on_disk(&self, model: &Model) -> Findings {
+        let disks = ViewedDisks { view: self.cluster.view(), ids: self.cluster.ids() };
+        verify_against_disk(model, &disks, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
+    }
+
+    fn after_healing(&self, registers: &CoordinatorHistory, log: &KafkaHistory) -> AfterHealing {
+        let phases = self.plan.phases;
+        let healed_ns = (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
+        let mut completed: BTreeMap<Client, u32> = self.clients.expected.iter().map(|client| (*client, 0)).collect();
+        count_completed(&mut completed, &registers.operations, healed_ns);
+        count_completed(&mut completed, &log.operations, healed_ns);
+        let watcher = self.watcher.borrow();
+        let servers = self.topology.servers.values();
+        let coordinators = servers.map(|node| {
+            let (index, digest) = watcher.applied.get(node).copied().unwrap_or_default();
+            (*node, index, digest)
+        });
+        AfterHealing {
+            healed_ns,
+            seen_ns: self.cluster.simulation.now_ns(),
+            completed,
+            partitions: watcher.invariants.model().partitions.iter().map(health).collect(),
+            coordinators: coordinators.collect(),
+            restarted: Vec::new(),
+        }
+    }
+}
+
+/// One row per property, although several checkers may look at one.
+fn merge(all: impl Iterator<Item = Evaluated>) -> Vec<Evaluated> {
+    let mut merged: BTreeMap<Property, Evaluated> = BTreeMap::new();
+    for one in all {
+        let row = merged.entry(one.property).or_insert(Evaluated { evaluations: 0, violated: 0, ..one });
+        row.evaluations += one.evaluations;
+        row.violated += one.violated;
+    }
+    merged.into_values().collect()
+}
+
+fn health(partition: &Partition) -> PartitionHealth {
+    let state = partition.state.as_ref().map(|(_, state)| state);
+    let live = partition.replicas.iter().filter(|(_, replica)| replica.role != Role::None);
+    let digest = |replica: &crate::invariants::model::Replica| {
+        let crcs = replica.log.batches.iter().map(|batch| u64::from(batch.crc));
+        crcs.fold(0_u64, |digest, crc| digest.wrapping_mul(0x0100_0000_01b3).wrapping_add(crc))
+    };
+    PartitionHealth {
+        partition: partition.name.clone(),
+        replicas: state.map_or(partition.replicas.len(), |state| state.replicas.len()),
+        in_sync: state.map_or(0, |state| state.in_sync.len()),
+        has_leader: state.is_some_and(|state| state.leader.is_some()),
+        logs: live.map(|(node, replica)| (*node, replica.log.end, digest(replica))).collect(),
+    }
+}
+
+fn count_completed<C, R>(completed: &mut BTreeMap<Client, u32>, operations: &[Operation<C, R>], healed_ns: u64) {
+    for operation in operations {
+        if operation.reply().is_some() && operation.completed_ns.is_some_and(|at_ns| at_ns >= healed_ns) {
+            *completed.entry(operation.client).or_default() += 1;
+        }
+    }
+}
+
+fn count<'o, C: 'o, R: 'o>(
+    requests: &mut Requests,
+    operations: impl IntoIterator<Item = &'o Operation<C, R>>,
+    faults: &[Struck],
+) {
+    for operation in operations {
+        match operation.outcome {
+            Outcome::Ok(_) => requests.ok += 1,
+            Outcome::Failed => requests.failed += 1,
+            Outcome::Unknown => requests.unknown += 1,
+        }
+        let lasts = |struck: &Struck| {
+            struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns))
+        };
+        requests.under_fault += u64::from(faults.iter().any(lasts));
+    }
+}
+
+/// The simulated disks, for whoever compares them with events.
+struct ViewedDisks {
+    view: View,
+    ids: Vec<crate::engine::NodeId>,
+}
+
+impl Disks for ViewedDisks {
+    fn list(&self, node: Node, directory: &Path) -> Vec<String> {
+        let Some(id) = self.ids.get(usize::from(node.0)) else { return Vec::new() };
+        let here = |path: &String| {
+            let path = Path::new(path);
+            (path.parent() == Some(directory)).then(|| path.file_name()?.to_str().map(str::to_owned)).flatten()
+        };
+        self.view.files(*id).iter().filter_map(here).collect()
+    }
+
+    fn read(&self, node: Node, path: &Path) -> Option<Vec<u8>> {
+        self.view.visible_file(*self.ids.get(usize::from(node.0))?, path.to_str()?)
+    }
+}

@@ -1,0 +1,236 @@
+//! Many seeds: one simulation a thread, some of them twice to check determinism, and a canary that
+//! must fail.
+//!
+//! What a seed comes to does not depend on the thread that runs it, nor on how many there are.
+
+pub mod cpu_time;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use wyrdlog::base::plants::Plant;
+
+use crate::faults::Fate;
+use crate::run::{CannotRun, Evaluated, Options, Verdict, run_seed};
+use crate::scenario::Scenario;
+use crate::tamper::{Tamper, tamper};
+use crate::verdict::Property;
+
+/// Of so many seeds one is run twice.
+pub const AGAIN_OF: u64 = 16;
+/// A canary gets so many seeds to fail in.
+pub const CANARY_SEEDS: u64 = 20;
+/// How many failures are kept in full.
+pub const FAILURES_KEPT_MAX: usize = 100;
+
+/// What a sweep is told.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The seeds.
+    pub seeds: Range<u64>,
+    /// How many threads.
+    pub jobs: usize,
+    /// A planted bug to switch on.
+    pub plant: Option<Plant>,
+    /// Edit every passing run's record and see the checkers reject it.
+    pub tamper: bool,
+    /// Stop after the first failure.
+    pub until_failure: bool,
+}
+
+/// One seed, run.
+#[derive(Clone, Debug)]
+pub struct Swept {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// What it took.
+    pub cpu: Duration,
+    /// The hash of the second run, if there was one and it differed.
+    pub diverged: Option<String>,
+    /// Edits that the checker they name did not reject.
+    pub unnoticed: Vec<Tamper>,
+    /// How many edits were tried.
+    pub tampered: u64,
+}
+
+/// What a sweep came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Seeds that ran.
+    pub seeds: u64,
+    /// CPU time in all, in milliseconds.
+    pub cpu_ms: u64,
+    /// Simulated time in all, in milliseconds.
+    pub simulated_ms: u64,
+    /// Requests of clients that were judged.
+    pub requests: u64,
+    /// Of these, those whose outcome nobody knows.
+    pub requests_unknown: u64,
+    /// Of these, those that were invoked while a fault lasted.
+    pub requests_under_fault: u64,
+    /// Seeds that failed, by property.
+    pub failed: BTreeMap<Property, BTreeSet<u64>>,
+    /// Seeds of which a second run had another hash.
+    pub diverged: BTreeSet<u64>,
+    /// Seeds that were run twice.
+    pub again: u64,
+    /// Faults of all schedules, by their fate.
+    pub faults: BTreeMap<Fate, u64>,
+    /// In how many seeds each rare state was reached.
+    pub probes: BTreeMap<String, u64>,
+    /// How often each property was evaluated.
+    pub evaluations: BTreeMap<Property, u64>,
+    /// Seeds that went past the fault budget.
+    pub beyond_budget: u64,
+    /// Edits of passing records, and those that went unnoticed, as `seed edit`.
+    pub tampered: (u64, Vec<String>),
+    /// The seed in which the canary was found, if one was looked for and found.
+    pub canary: Option<u64>,
+    /// The hash of each seed.
+    pub schedule_hashes: BTreeMap<u64, String>,
+    /// The failures in full.
+    #[serde(skip)]
+    pub failures: Vec<Verdict>,
+}
+
+impl Summary {
+    /// How many seeds violated something.
+    #[must_use]
+    pub fn failed_seeds(&self) -> BTreeSet<u64> {
+        self.failed.values().flatten().copied().collect()
+    }
+
+    /// Takes one seed's outcome.
+    pub fn take(&mut self, swept: &Swept) {
+        let verdict = &swept.verdict;
+        self.seeds += 1;
+        self.cpu_ms += swept.cpu.as_millis() as u64;
+        self.simulated_ms += verdict.simulated_ns / 1_000_000;
+        self.requests += verdict.requests.total();
+        self.requests_unknown += verdict.requests.unknown;
+        self.requests_under_fault += verdict.requests.under_fault;
+        self.beyond_budget += u64::from(verdict.beyond_budget);
+        for violation in &verdict.violations {
+            self.failed.entry(violation.property).or_default().insert(verdict.seed);
+        }
+        verdict.faults.iter().for_each(|struck| *self.faults.entry(struck.fate).or_default() += 1);
+        for (probe, count) in &verdict.probes {
+            *self.probes.entry(probe.clone()).or_default() += u64::from(*count > 0);
+        }
+        for Evaluated { property, evaluations, .. } in &verdict.findings {
+            *self.evaluations.entry(*property).or_default() += evaluations;
+        }
+        self.again += u64::from(is_run_again(verdict.seed));
+        if swept.diverged.is_some() {
+            self.diverged.insert(verdict.seed);
+        }
+        self.tampered.0 += swept.tampered;
+        self.tampered.1.extend(swept.unnoticed.iter().map(|edit| format!("{} {edit:?}", verdict.seed)));
+        self.schedule_hashes.insert(verdict.seed, verdict.schedule_hash.clone());
+        if !verdict.passed() && self.failures.len() < FAILURES_KEPT_MAX {
+            self.failures.push(verdict.clone());
+        }
+    }
+}
+
+/// Whether a seed is run twice: spread over the seeds, and the same whoever asks.
+fn is_run_again(seed: u64) -> bool {
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % AGAIN_OF == 0
+}
+
+/// Runs all seeds; `progress` is told of each as it ends.
+pub fn sweep(plan: &Plan, mut progress: impl FnMut(&Swept)) -> Result<Summary, CannotRun> {
+    let left: Mutex<VecDeque<u64>> = Mutex::new(plan.seeds.clone().collect());
+    let (sender, receiver) = mpsc::channel();
+    let mut summary = Summary::default();
+    std::thread::scope(|scope| {
+        for _ in 0..plan.jobs.max(1) {
+            let (left, sender) = (&left, sender.clone());
+            scope.spawn(move || work(plan, left, &sender));
+        }
+        drop(sender);
+        collect(plan, &left, &receiver, &mut summary, &mut progress)
+    })?;
+    Ok(summary)
+}
+
+fn collect(
+    plan: &Plan,
+    left: &Mutex<VecDeque<u64>>,
+    receiver: &Receiver<Result<Swept, CannotRun>>,
+    summary: &mut Summary,
+    progress: &mut impl FnMut(&Swept),
+) -> Result<(), CannotRun> {
+    let mut trouble = None;
+    for swept in receiver {
+        match swept {
+            Ok(swept) => {
+                summary.take(&swept);
+                progress(&swept);
+                if plan.until_failure && !swept.verdict.passed() {
+                    left.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                }
+            }
+            Err(error) => trouble = Some(error),
+        }
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+fn work(plan: &Plan, left: &Mutex<VecDeque<u64>>, done: &Sender<Result<Swept, CannotRun>>) {
+    loop {
+        let seed = left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(seed) = seed else { return };
+        let swept = sweep_one(plan, seed);
+        let failed = swept.is_err();
+        if done.send(swept).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Runs one seed as a sweep does.
+pub fn sweep_one(plan: &Plan, seed: u64) -> Result<Swept, CannotRun> {
+    let options = Options { keep_record: plan.tamper, ..Options::default() };
+    let (run, cpu) = cpu_time::measured(|| run_seed(&plan.scenario, seed, plan.plant, &options));
+    let run = run?;
+    let mut swept = Swept { verdict: run.verdict, cpu, diverged: None, unnoticed: Vec::new(), tampered: 0 };
+    if is_run_again(seed) {
+        let again = run_seed(&plan.scenario, seed, plan.plant, &Options::default())?.verdict;
+        swept.diverged = (again != swept.verdict).then_some(again.schedule_hash);
+    }
+    if let Some(record) = run.record.filter(|_| swept.verdict.passed()) {
+        for kind in Tamper::ALL {
+            let Some(edited) = tamper(&record, *kind, seed) else { continue };
+            swept.tampered += 1;
+            let rejected = |one: &crate::verdict::Findings| one.property == kind.rejected_by() && one.violated > 0;
+            if !edited.judge(&run.topology).iter().any(rejected) {
+                swept.unnoticed.push(*kind);
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// The plant that must be found in every sweep of `scenario`.
+#[must_use]
+pub fn canary_of(scenario: &Scenario) -> Plant {
+    if scenario.cluster.brokers == Some(0) { Plant::LateWatch } else { Plant::Canary }
+}
+
+/// The first seed from `from` in which the canary is found, within [`CANARY_SEEDS`].
+pub fn find_canary(scenario: &Scenario, from: u64) -> Result<Option<u64>, CannotRun> {
+    let plant = canary_of(scenario);
+    for seed in from..from + CANARY_SEEDS {
+        if !run_seed(scenario, seed, Some(plant), &Options::default())?.verdict.passed() {
+            return Ok(Some(seed));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,100 @@
+//! What watches a run: every event, in the step in which a node observed it, is given to the
+//! invariants, to the tracker of triggers and to the record of what the coordinator committed.
+//!
+//! Watching changes nothing in the world. That a fault strikes because of an event is the driver's
+//! doing, and the same with every report switched off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wyrdlog::base::event::{CoordinatorEvent, Event};
+use wyrdlog::base::plants::Plant;
+
+use crate::checkers::snapshot_read::Committed;
+use crate::engine::{Observation, View};
+use crate::history::coordinator::{PathIndex, Register};
+use crate::invariants::Invariants;
+use crate::observed::{FaultNote, Node, Observed};
+use crate::schedule::TriggerTracker;
+use crate::tamper::Entry;
+
+/// The state of whoever watches.
+pub struct Watcher {
+    /// What must hold after every event.
+    pub invariants: Invariants,
+    /// Which faults are due.
+    pub tracker: TriggerTracker,
+    /// What the registers were.
+    pub committed: Committed,
+    /// Each coordinator server's last applied index and state digest.
+    pub applied: BTreeMap<Node, (u64, u64)>,
+    /// How often each planted bug's branch was executed.
+    pub plants_taken: BTreeMap<Plant, u64>,
+    /// How many events there were.
+    pub events: u64,
+    /// Everything, if it is to be kept.
+    pub entries: Option<Vec<Entry>>,
+    paths: BTreeMap<Arc<str>, PathIndex>,
+}
+
+impl Watcher {
+    /// Nothing seen yet. `paths` are the registers whose states are recorded.
+    #[must_use]
+    pub fn new(invariants: Invariants, tracker: TriggerTracker, paths: &[Arc<str>], keep: bool) -> Self {
+        Watcher {
+            invariants,
+            tracker,
+            committed: Committed::default(),
+            applied: BTreeMap::new(),
+            plants_taken: BTreeMap::new(),
+            events: 0,
+            entries: keep.then(Vec::new),
+            paths: paths.iter().cloned().zip(0..).collect(),
+        }
+    }
+
+    /// Takes an event. Brings the driver back if a fault is due earlier than it knows.
+    pub fn observe(&mut self, observation: Observation, view: View) {
+        let Observation { time_ns, node, incarnation, event } = observation;
+        let observed = Observed { time_ns, node: Node(node.index() as u16), incarnation, event };
+        self.events += 1;
+        self.note(&observed);
+        self.invariants.observe(&observed);
+        let known = self.tracker.next_due_ns();
+        self.tracker.observe(&observed);
+        let due = self.tracker.next_due_ns();
+        if due != known && due.is_some_and(|due| known.is_none_or(|known| due < known)) {
+            view.interrupt(0);
+        }
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Event(observed));
+        }
+    }
+
+    /// Takes note of a fault for the record.
+    pub fn fault(&mut self, time_ns: u64, note: FaultNote) {
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Fault { time_ns, note });
+        }
+    }
+
+    fn note(&mut self, observed: &Observed) {
+        match &observed.event {
+            Event::Coordinator(CoordinatorEvent::Applied { index, state_digest, .. })
+            | Event::Coordinator(CoordinatorEvent::SnapshotInstalled { index, state_digest, .. }) => {
+                self.applied.insert(observed.node, (*index, *state_digest));
+            }
+            Event::Coordinator(CoordinatorEvent::NodeChanged { zxid, path, content }) => {
+                if let Some(path) = self.paths.get(path) {
+                    let register = content.as_ref().map(|(version, data)| Register {
+                        version: *version,
+                        value: crate::workloads::coordinator_registers::value_of(data),
+                    });
+                    self.committed.record(*path, *zxid, register);
+                }
+            }
+            Event::PlantTaken(plant) => *self.plants_taken.entry(*plant).or_default() += 1,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Clients that send unique values and poll them, with assigned partitions.
+//!
+//! Each client has one producer (acks=all or acks=1, idempotent or not, by the scenario's shares)
+//! and one consumer. What may have been written is unknown; a poll is recorded per partition, with
+//! the position before it. In the final phase every client has crashed, and one reader reads
+//! everything from the log start to the end offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wyrdlog::base::address::Address;
+use wyrdlog::base::ids::TopicPartition;
+use wyrdlog::base::partition_state::Durability;
+use wyrdlog::client::consumer::OffsetSpec;
+use wyrdlog::client::{
+    Acks, Admin, ClientConfig, Cluster, ConsumedRecord, Consumer, ConsumerConfig, NewTopic, Outcome as Sent, Polled,
+    Problem, Producer, ProducerConfig,
+};
+use wyrdlog::runtime::{Clock, Random, Task, Tasks};
+use wyrdlog::wire::kafka::batch::NewRecord;
+
+use super::Load;
+use crate::engine::SimRuntime;
+use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply};
+use crate::history::{Client, OpId, Outcome};
+use crate::scenario::Topic;
+
+/// How long to wait before the preparation or a final read is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long the controller may take to create topics.
+const CREATE_WAIT: Duration = Duration::from_secs(5);
+
+/// The shares of a workload's producers.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// Producers of a hundred that use acks=all; the others use acks=1.
+    pub acks_all_percent: u32,
+    /// Producers of a hundred that are idempotent, which implies acks=all.
+    pub idempotent_percent: u32,
+}
+
+/// What all clients of the workload share.
+pub struct ProduceConsume {
+    brokers: Vec<Address>,
+    topics: Vec<Topic>,
+    partitions: Vec<TopicPartition>,
+    shares: Shares,
+    load: Load,
+    history: Mutex<KafkaHistory>,
+    values: AtomicU64,
+    producers: AtomicU64,
+}
+
+/// The partitions of `topics`, in order.
+#[must_use]
+pub fn partitions_of(topics: &[Topic]) -> Vec<TopicPartition> {
+    let of = |topic: &Topic| {
+        let name: Arc<str> = topic.name.as_str().into();
+        (0..topic.partitions as i32).map(move |index| TopicPartition::new(name.clone(), index))
+    };
+    topics.iter().flat_map(of).collect()
+}
+
+impl ProduceConsume {
+    /// The workload over all partitions of `topics`.
+    #[must_use]
+    pub fn new(brokers: Vec<Address>, topics: Vec<Topic>, shares: Shares, load: Load) -> Self {
+        let partitions = partitions_of(&topics);
+        let history = Mutex::new(KafkaHistory::new(partitions.clone()));
+        let (values, producers) = (AtomicU64::new(1), AtomicU64::new(0));
+        ProduceConsume { brokers, topics, partitions, shares, load, history, values, producers }
+    }
+
+    fn history(&self) -> MutexGuard<'_, KafkaHistory> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the clients did, once the final reads have ended.
+    #[must_use]
+    pub fn take_history(&self) -> KafkaHistory {
+        std::mem::take(&mut self.history())
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.load.view.now_ns()
+    }
+
+    fn invoke(&self, client: Client, call: Call) -> OpId {
+        self.history().invoke(client, self.now_ns(), call)
+    }
+
+    fn complete(&self, op: OpId, outcome: Outcome<Reply>) {
+        self.history().complete(op, self.now_ns(), outcome);
+    }
+
+    fn index(&self, partition: &TopicPartition) -> Option<PartitionIndex> {
+        self.partitions.iter().position(|known| known == partition).map(|at| at as PartitionIndex)
+    }
+
+    fn cluster(&self, runtime: SimRuntime, client: Client) -> Cluster<SimRuntime> {
+        let config = ClientConfig {
+            client_id: format!("client-{client}"),
+            request_timeout: Duration::from_secs(4),
+            connect_timeout: Duration::from_secs(1),
+            metadata_max_age: Duration::from_secs(10),
+            ..ClientConfig::default()
+        };
+        Cluster::new(runtime, self.brokers.clone(), config)
+    }
+
+    /// One client, until the load ends.
+    pub async fn run(self: Arc<Self>, runtime: SimRuntime, client: Client) {
+        let cluster = self.cluster(runtime, client);
+        self.prepare(&cluster, runtime).await;
+        let sending = Sending::new(self.clone(), &cluster, runtime, client);
+        let polling = runtime.spawn("consumer", self.clone().poll_all(cluster, runtime, client));
+        while !self.load.is_over() {
+            self.load.pause(&runtime).await;
+            sending.send().await;
+        }
+        polling.cancel();
+    }
+
+    /// Creates the topics, unless another client has.
+    async fn prepare(&self, cluster: &Cluster<SimRuntime>, runtime: SimRuntime) {
+        let wanted: Vec<NewTopic> = self.topics.iter().map(new_topic).collect();
+        let admin = Admin::new(cluster.clone());
+        while !self.load.is_over() {
+            if let Ok(view) = cluster.refresh(None).await
+                && self.partitions.iter().all(|partition| view.leader(partition).is_some())
+            {
+                return;
+            }
+            // Whether this attempt or another client's made them, the next look tells.
+            let _ = admin.create_topics(&wanted, CREATE_WAIT).await;
+            runtime.sleep(runtime.random_duration("prepare", RETRY, RETRY * 2)).await;
+        }
+    }
+
+    /// Polls all partitions until it is cancelled.
+    async fn poll_all(self: Arc<Self>, cluster: Cluster<SimRuntime>, runtime: SimRuntime, client: Client) {
+        let mut consumer = Consumer::new(cluster, ConsumerConfig::default());
+        consumer.assign(self.partitions.clone());
+        for partition in &self.partitions {
+            self.reposition(&mut consumer, client, partition, OffsetSpec::Earliest);
+        }
+        loop {
+            self.poll(&mut consumer, client, false).await;
+            self.load.pause(&runtime).await;
+        }
+    }
+
+    fn reposition(&self, consumer: &mut Consumer<SimRuntime>, client: Client, at: &TopicPartition, to: OffsetSpec) {
+        let Some(partition) = self.index(at) else { return };
+        let op = self.invoke(client, Call::Reposition { partition });
+        consumer.seek_to(at, to);
+        self.complete(op, Outcome::Ok(Reply::Repositioned));
+    }
+
+    async fn poll(&self, consumer: &mut Consumer<SimRuntime>, client: Client, last_phase: bool) {
+        let from: BTreeMap<&TopicPartition, i64> = self
+            .partitions
+            .iter()
+            .filter_map(|partition| Some((partition, consumer.position(partition)?.offset)))
+            .collect();
+        let invoked_ns = self.now_ns();
+        let Polled { records, problems } = consumer.poll().await;
+        self.record(client, invoked_ns, &from, records, last_phase);
+        for (partition, problem) in problems {
+            match problem {
+                Problem::OutOfRange(_) => self.reposition(consumer, client, &partition, OffsetSpec::Earliest),
+                // What was read and cut off again is read anew: with acks=1 that is allowed.
+                Problem::Truncated { .. } => self.reposition(consumer, client, &partition, OffsetSpec::Earliest),
+                _ => {}
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        client: Client,
+        invoked_ns: u64,
+        from: &BTreeMap<&TopicPartition, i64>,
+        records: Vec<ConsumedRecord>,
+        last_phase: bool,
+    ) {
+        let mut polled: BTreeMap<PartitionIndex, Vec<(i64, u64)>> = BTreeMap::new();
+        for record in &records {
+            if let Some(partition) = self.index(&record.partition) {
+                polled.entry(partition).or_default().push((record.offset, value_of(record)));
+            }
+        }
+        let mut history = self.history();
+        for (partition, records) in polled {
+            let known = self.partitions.get(usize::from(partition)).and_then(|name| from.get(name).copied());
+            let from = known.or(records.first().map(|(offset, _)| *offset)).unwrap_or(0);
+            let op = history.invoke(client, invoked_ns, Call::Poll { partition, from, last_phase });
+            history.complete_poll(op, self.now_ns(), records);
+        }
+    }
+
+    /// Reads everything from the log start to the end offsets: the final phase, by one client.
+    pub async fn read_everything(self: Arc<Self>, runtime: SimRuntime, client: Client) {
+        let mut consumer = Consumer::new(self.cluster(runtime, client), ConsumerConfig::default());
+        let ends = self.offsets(&mut consumer, &runtime, OffsetSpec::Latest).await;
+        let starts = self.offsets(&mut consumer, &runtime, OffsetSpec::Earliest).await;
+        for (partition, start) in &starts {
+            if let Some(index) = self.index(partition) {
+                self.history().log_starts.insert(index, *start);
+            }
+        }
+        consumer.assign(self.partitions.clone());
+        for partition in &self.partitions {
+            self.reposition(&mut consumer, client, partition, OffsetSpec::Earliest);
+        }
+        let is_read = |consumer: &Consumer<SimRuntime>| {
+            ends.iter().all(|(partition, end)| consumer.position(partition).is_some_and(|at| at.offset >= *end))
+        };
+        while !is_read(&consumer) {
+            self.poll(&mut consumer, client, true).await;
+        }
+    }
+
+    /// The offsets that all leaders tell, asked until all have.
+    async fn offsets(
+        &self,
+        consumer: &mut Consumer<SimRuntime>,
+        runtime: &SimRuntime,
+        spec: OffsetSpec,
+    ) -> BTreeMap<TopicPartition, i64> {
+        let mut known = BTreeMap::new();
+        let mut missing: BTreeSet<TopicPartition> = self.partitions.iter().cloned().collect();
+        while !missing.is_empty() {
+            let asked: Vec<_> = missing.iter().map(|partition| (partition.clone(), spec)).collect();
+            for (partition, told) in consumer.list_offsets(&asked).await {
+                if let Ok(position) = told {
+                    missing.remove(&partition);
+                    known.insert(partition, position.offset);
+                }
+            }
+            if !missing.is_empty() {
+                runtime.sleep(RETRY).await;
+            }
+        }
+        known
+    }
+}
+
+/// A client's producer.
+struct Sending {
+    workload: Arc<ProduceConsume>,
+    producer: Producer<SimRuntime>,
+    runtime: SimRuntime,
+    client: Client,
+    acks: Acks,
+    idempotent: Option<u32>,
+}
+
+impl Sending {
+    fn new(
+        workload: Arc<ProduceConsume>,
+        cluster: &Cluster<SimRuntime>,
+        runtime: SimRuntime,
+        client: Client,
+    ) -> Self {
+        let draw = |purpose| runtime.random_below(purpose, 100) as u32;
+        let is_idempotent = draw("idempotent") < workload.shares.idempotent_percent;
+        let all = is_idempotent || draw("acks") < workload.shares.acks_all_percent;
+        let acks = if all { Acks::All } else { Acks::Leader };
+        let number = workload.producers.fetch_add(1, Ordering::Relaxed) as u32;
+        let config = ProducerConfig {
+            acks,
+            idempotent: is_idempotent,
+            delivery_timeout: Duration::from_secs(10),
+            max_block: Duration::from_secs(5),
+            ..ProducerConfig::default()
+        };
+        let producer = Producer::new(cluster.clone(), config);
+        Sending { workload, producer, runtime, client, acks, idempotent: is_idempotent.then_some(number) }
+    }
+
+    /// Hands one record over. Its outcome is recorded when it comes.
+    async fn send(&self) {
+        let workload = &self.workload;
+        let partition = self.runtime.random_below("partition", workload.partitions.len() as u64) as PartitionIndex;
+        let Some(name) = workload.partitions.get(usize::from(partition)).cloned() else { return };
+        let value = workload.values.fetch_add(1, Ordering::Relaxed);
+        let (acks, idempotent) = (self.acks.to_wire(), self.idempotent);
+        let op = workload.invoke(self.client, Call::Send { partition, value, acks, idempotent });
+        let data = Some(Bytes::copy_from_slice(&value.to_be_bytes()));
+        let record = NewRecord { value: data, timestamp_ms: self.runtime.wall_clock_ms(), ..NewRecord::default() };
+        let delivery = self.producer.send(name, record).await;
+        let workload = workload.clone();
+        let recorded = async move {
+            let outcome = match delivery.await {
+                Sent::Acknowledged { offset } => Outcome::Ok(Reply::Sent { offset }),
+                Sent::Failed(_) => Outcome::Failed,
+                Sent::Unknown(_) => Outcome::Unknown,
+            };
+            workload.complete(op, outcome);
+        };
+        self.runtime.spawn("delivery", recorded).detach();
+    }
+}
+
+fn new_topic(topic: &Topic) -> NewTopic {
+    let new = NewTopic::new(topic.name.as_str(), topic.partitions as i32, topic.replicas as i16);
+    let new = new.config("min.insync.replicas", topic.min_in_sync.to_string());
+    match topic.durability {
+        Durability::Synced => new.config("flush.messages", "1"),
+        Durability::PageCache => new,
+    }
+}
+
+/// The value of a record; all ones for one that no client wrote.
+fn value_of(record: &ConsumedRecord) -> u64 {
+    let bytes = record.value.as_deref().and_then(|value| value.try_into().ok());
+    bytes.map_or(u64::MAX, u64::from_be_bytes)
+}
