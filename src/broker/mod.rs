@@ -12,7 +12,29 @@
 //! Metadata flows from the cluster plane to the data plane through
 //! [`partitions::Partitions::apply`], proposals the other way through [`shared::Shared::proposals`].
 
+mod append;
+mod checkpoint;
 mod config;
-mod shared;
+mod connection;
+mod disk_logs;
+mod epoch_ends;
+mod errors;
+mod fetch;
+mod fetched;
+mod fetcher;
+mod leader_hints;
+mod list_offsets;
+mod log_work;
+mod partition;
+pub mod partitions;
+mod produce;
+mod reading;
+pub mod server;
+pub mod shared;
+pub mod start;
+mod ticks;
+mod waiters;
 
 pub use config::Config;
+pub use partitions::Partitions;
+pub use start::{BrokerError, ClusterPlane, Foundation, run_with};
