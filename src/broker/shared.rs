@@ -49,7 +49,10 @@ pub struct Shared<R: Runtime> {
 impl<R: Runtime> Shared<R> {
     /// For a broker that is about to start; the receivers are for whoever carries proposals and
     /// whoever stops the broker.
-    pub fn new(runtime: R, config: Config) -> (Arc<Self>, mpsc::Receiver<PartitionProposal>, mpsc::Receiver<String>) {
+    pub fn new(
+        runtime: R,
+        config: Config,
+    ) -> (Arc<Self>, mpsc::Receiver<PartitionProposal>, mpsc::Receiver<String>) {
         let (proposals, proposals_waiting) = mpsc::channel(PROPOSALS_WAITING_MAX);
         let (failure, failed) = mpsc::channel(1);
         let shared = Shared {
