@@ -4,15 +4,38 @@
 //! A shell: what is decided about a partition is decided by [`crate::replication`], what is decided
 //! about the cluster by [`crate::controller`]. Two halves share one [`shared::Shared`]:
 //!
-//! - the *data plane* (`server`, `partitions`, the handlers of records, the fetchers) moves
+//! - the *data plane* ([`server`], [`partitions`], the handlers of records, the fetchers) moves
 //!   records between sockets and logs;
-//! - the *cluster plane* (`cluster`) keeps the registration, runs the controller while this broker
+//! - the *cluster plane* ([`cluster`]) keeps the registration, runs the controller while this broker
 //!   is elected, takes its metadata updates and carries proposals of leaders to it.
 //!
 //! Metadata flows from the cluster plane to the data plane through
-//! `Partitions::apply`, proposals the other way through `Shared::proposals`.
+//! [`partitions::Partitions::apply`], proposals the other way through [`shared::Shared::proposals`].
 
+mod append;
+mod checkpoint;
+pub mod cluster;
 mod config;
+mod connection;
+mod disk_logs;
+mod epoch_ends;
+mod errors;
+mod fetch;
+mod fetched;
+mod fetcher;
+mod leader_hints;
+mod list_offsets;
+mod log_work;
+mod partition;
+pub mod partitions;
+mod produce;
+mod reading;
+pub mod server;
 pub mod shared;
+pub mod start;
+mod ticks;
+mod waiters;
 
 pub use config::Config;
+pub use partitions::Partitions;
+pub use start::{BrokerError, ClusterPlane, Foundation, run_with};

@@ -187,6 +187,14 @@ impl<D: Disk + Clone + 'static> Log<D> {
         }
     }
 
+    /// Forgets epochs that were noted and never had a record. A follower does so before it appends:
+    /// what it fetches may be of an epoch before the one in which it led for a moment.
+    pub fn forget_empty_epochs(&mut self) {
+        if self.epochs.truncate_from_end(self.log_end) {
+            self.epoch_changes.note();
+        }
+    }
+
     /// The state of the producers up to the log end.
     #[must_use]
     pub fn producers(&self) -> &ProducerStates {

@@ -1,0 +1,280 @@
+//! One client's connection: frames in, answers out, in order.
+//!
+//! One task reads, serves and writes, so that a request which can be answered at once crosses no
+//! task. Requests in flight and bytes that wait to be written are bounded; beyond, the connection
+//! is not read. A client that breaks the protocol, or that neither sends nor takes anything for
+//! long, is dropped.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, watch};
+
+use super::server::{Answer, ClusterApi, Pending, Server};
+use super::waiters::WaitingFetch;
+use crate::base::address::Address;
+use crate::base::limits::FRAME_BYTES_MAX;
+use crate::base::time::Instant;
+use crate::runtime::{Listener, Runtime, Stream, Task};
+use crate::wire::frame::{FrameDecoder, FrameQueue};
+use crate::wire::kafka::request::{RequestError, decode};
+use crate::wire::kafka::response::encode;
+use crate::wire::kafka::{ApiKey, Response};
+
+/// Connections of one broker; another one is closed at once.
+const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Requests of one connection whose answers are not out yet.
+const REQUESTS_IN_FLIGHT_MAX: usize = 128;
+/// Bytes that wait to be written before another answer is encoded.
+const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
+/// How long nothing may move on a connection (`connections.max.idle.ms`).
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// How long to wait after an accept failed: the system is out of something.
+const ACCEPT_DELAY: Duration = Duration::from_millis(50);
+
+/// Accepts clients until `stop` is raised.
+pub(super) async fn accept_all<R: Runtime, C: ClusterApi>(
+    server: Arc<Server<R, C>>,
+    listener: R::Listener,
+    mut stop: watch::Receiver<bool>,
+) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            server.shared.runtime.sleep(ACCEPT_DELAY).await;
+            continue;
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, limit = CONNECTIONS_MAX, "too many connections");
+            continue;
+        };
+        let (client, stop) = (server.clone(), stop.clone());
+        let serving = async move {
+            serve(client, stream, peer, stop).await;
+            drop(permit);
+        };
+        server.shared.runtime.spawn("client", serving).detach();
+    }
+}
+
+async fn serve<R: Runtime, C: ClusterApi>(
+    server: Arc<Server<R, C>>,
+    stream: R::Stream,
+    peer: Address,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (reader, writer) = stream.split();
+    let connection = Connection {
+        server,
+        decoder: FrameDecoder::new(FRAME_BYTES_MAX),
+        in_flight: VecDeque::new(),
+        outgoing: FrameQueue::new(),
+    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stopped| *stopped) => {}
+        ended = connection.run(reader, writer) => tracing::debug!(%peer, reason = %ended, "connection closed"),
+    }
+}
+
+struct Connection<R: Runtime, C> {
+    server: Arc<Server<R, C>>,
+    decoder: FrameDecoder,
+    in_flight: VecDeque<InFlight>,
+    outgoing: FrameQueue,
+}
+
+/// A request whose answer is not out yet.
+struct InFlight {
+    api: ApiKey,
+    correlation_id: i32,
+    version: i16,
+    answer: Awaited,
+}
+
+enum Awaited {
+    Ready(Response),
+    Later(Pending, Option<Arc<WaitingFetch>>),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the client closed it")]
+    ByClient,
+    #[error("nothing moved for {}s", IDLE_MAX.as_secs())]
+    Idle,
+    #[error("{0}")]
+    Protocol(String),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What to do next.
+enum Next {
+    Read(usize),
+    Wrote,
+    Answered(Response),
+    CheckIdle,
+}
+
+impl<R: Runtime, C: ClusterApi> Connection<R, C> {
+    async fn run(mut self, mut reader: impl AsyncReadExt + Unpin, mut writer: impl AsyncWriteExt + Unpin) -> Ended {
+        match self.serve(&mut reader, &mut writer).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        reader: &mut (impl AsyncReadExt + Unpin),
+        writer: &mut (impl AsyncWriteExt + Unpin),
+    ) -> Result<std::convert::Infallible, Ended> {
+        let runtime = self.server.shared.runtime.clone();
+        let mut moved_at = runtime.now();
+        let mut idle = Box::pin(runtime.sleep_until(moved_at + IDLE_MAX));
+        loop {
+            self.take_frames()?;
+            self.encode_ready()?;
+            match self.next(reader, writer, idle.as_mut()).await? {
+                Next::Read(0) => return Err(Ended::ByClient),
+                Next::Read(_) => moved_at = runtime.now(),
+                Next::Wrote => {
+                    moved_at = runtime.now();
+                    if self.outgoing.is_empty() {
+                        writer.flush().await?;
+                    }
+                }
+                Next::Answered(response) => self.answer_first(response),
+                Next::CheckIdle => {
+                    let until = self.check_idle(runtime.now(), moved_at)?;
+                    idle = Box::pin(runtime.sleep_until(until));
+                }
+            }
+        }
+    }
+
+    /// Writing comes first, so that what is answered is out before more is taken in.
+    async fn next(
+        &mut self,
+        reader: &mut (impl AsyncReadExt + Unpin),
+        writer: &mut (impl AsyncWriteExt + Unpin),
+        idle: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Next, Ended> {
+        let (decoder, outgoing, in_flight) = (&mut self.decoder, &mut self.outgoing, &mut self.in_flight);
+        let may_read = in_flight.len() < REQUESTS_IN_FLIGHT_MAX && outgoing.len() < OUTGOING_BYTES_MAX;
+        let (has_outgoing, may_answer) = (!outgoing.is_empty(), outgoing.len() < OUTGOING_BYTES_MAX);
+        let first = match in_flight.front_mut() {
+            Some(InFlight { answer: Awaited::Later(pending, _), .. }) if may_answer => Some(pending),
+            _ => None,
+        };
+        let awaits = first.is_some();
+        let answered = async {
+            match first {
+                Some(pending) => pending.await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut answered = pin!(answered);
+        tokio::select! {
+            biased;
+            wrote = writer.write_buf(outgoing), if has_outgoing => match wrote? {
+                0 => Err(Ended::ByClient),
+                _ => Ok(Next::Wrote),
+            },
+            response = answered.as_mut(), if awaits => Ok(Next::Answered(response)),
+            read = reader.read_buf(decoder.room()), if may_read => Ok(Next::Read(read?)),
+            () = idle => Ok(Next::CheckIdle),
+        }
+    }
+
+    /// When to look again.
+    fn check_idle(&self, now: Instant, moved_at: Instant) -> Result<Instant, Ended> {
+        let awaits_answer = !self.in_flight.is_empty() && self.outgoing.is_empty();
+        match now.since(moved_at) >= IDLE_MAX {
+            true if awaits_answer => Ok(now + IDLE_MAX),
+            true => Err(Ended::Idle),
+            false => Ok(moved_at + IDLE_MAX),
+        }
+    }
+
+    /// Takes the requests that have come in whole.
+    fn take_frames(&mut self) -> Result<(), Ended> {
+        while self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX {
+            let frame = self.decoder.next_frame().map_err(|error| Ended::Protocol(error.to_string()))?;
+            let Some(frame) = frame else { break };
+            self.take_frame(frame)?;
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, frame: bytes::Bytes) -> Result<(), Ended> {
+        let (header, request) = match decode(frame) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.cannot_serve(&error),
+        };
+        self.hurry();
+        let (api, version, correlation_id) = (header.api, header.version, header.correlation_id);
+        let answer = match self.server.take(header, request) {
+            Answer::Ready(response) => Awaited::Ready(response),
+            Answer::Later(pending) => Awaited::Later(pending, None),
+            Answer::LongPoll(pending, waiting) => Awaited::Later(pending, Some(waiting)),
+            Answer::Nothing => return Ok(()),
+            Answer::Close(reason) => return Err(Ended::Protocol(reason.to_owned())),
+        };
+        self.in_flight.push_back(InFlight { api, correlation_id, version, answer });
+        Ok(())
+    }
+
+    /// A request that waits behind a long poll ends it.
+    fn hurry(&self) {
+        if let Some(InFlight { answer: Awaited::Later(_, Some(waiting)), .. }) = self.in_flight.back() {
+            waiting.hurry();
+        }
+    }
+
+    fn cannot_serve(&mut self, error: &RequestError) -> Result<(), Ended> {
+        match error.answer() {
+            // Only before anything else: an answer keeps its place in the line.
+            Some(answer) if self.in_flight.is_empty() => {
+                self.outgoing.append(answer);
+                Ok(())
+            }
+            _ => Err(Ended::Protocol(error.to_string())),
+        }
+    }
+
+    fn answer_first(&mut self, response: Response) {
+        if let Some(first) = self.in_flight.front_mut() {
+            first.answer = Awaited::Ready(response);
+        }
+    }
+
+    /// Puts the answers that are there into the line of bytes, as far as the bound allows.
+    fn encode_ready(&mut self) -> Result<(), Ended> {
+        while self.outgoing.len() < OUTGOING_BYTES_MAX {
+            match self.in_flight.pop_front() {
+                Some(InFlight { api, correlation_id, version, answer: Awaited::Ready(response) }) => {
+                    assert_eq!(response.api(), api, "a handler answers what it was asked");
+                    let frame = encode(correlation_id, version, &response);
+                    self.outgoing.append(frame.map_err(|error| Ended::Protocol(error.to_string()))?);
+                }
+                Some(waiting) => {
+                    self.in_flight.push_front(waiting);
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! OffsetForLeaderEpoch: where leader epochs end, for followers and for consumers that check their
+//! position (KIP-101, KIP-279, KIP-320).
+
+use super::partitions::{Partitions, TopicName};
+use crate::base::ids::{LeaderEpoch, TopicId};
+use crate::message;
+use crate::runtime::Runtime;
+use crate::wire::kafka::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use crate::wire::kafka::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+use crate::wire::kafka::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+
+/// Answers from memory.
+pub(super) fn answer<R: Runtime>(
+    partitions: &Partitions<R>,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let ends = topic.partitions.iter().map(|asked| end_of(partitions, topic.topic.as_str(), asked)).collect();
+        message!(OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions: ends })
+    });
+    message!(OffsetForLeaderEpochResponse { topics: topics.collect() })
+}
+
+fn end_of<R: Runtime>(partitions: &Partitions<R>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let claimed = Some(LeaderEpoch(asked.current_leader_epoch)).filter(|epoch| epoch.0 >= 0);
+    let end = partitions
+        .find(TopicName { name: topic, id: TopicId::ZERO }, asked.partition)
+        .and_then(|partition| partition.epoch_end(claimed, LeaderEpoch(asked.leader_epoch)));
+    match end {
+        Ok(end) => message!(EpochEndOffset {
+            partition: asked.partition,
+            leader_epoch: end.leader_epoch.0,
+            end_offset: end.end_offset,
+        }),
+        Err(error) => message!(EpochEndOffset {
+            partition: asked.partition,
+            error_code: error.to_wire(),
+            leader_epoch: -1,
+            end_offset: -1,
+        }),
+    }
+}

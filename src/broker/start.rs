@@ -1,0 +1,159 @@
+//! From a directory and a configuration to a serving broker, and back.
+//!
+//! Starting: the disk is locked, the clean shutdown's marker taken, every log opened; then the
+//! cluster plane registers and clients are served. Stopping: the cluster plane moves leadership
+//! away, then nothing is appended any more, every log is made durable, and the marker is written
+//! last. A broker that fails leaves no marker.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::config::Config;
+use super::connection;
+use super::disk_logs::{DiskLogs, io_error};
+use super::partitions::Partitions;
+use super::server::{ClusterApi, Server};
+use super::shared::{PartitionProposal, Shared};
+use super::ticks;
+use crate::log::{LogError, clean_shutdown};
+use crate::runtime::{Either, Runtime, Task, select, timeout};
+
+/// How long moving leadership away may take before the broker stops without.
+const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
+/// Why a broker did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Another process uses the directory.
+    #[error("the data directory is in use by another process: stop that one, or choose another directory")]
+    Locked(#[source] io::Error),
+    /// A log or its disk.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The cluster plane could not start.
+    #[error("cannot join the cluster: {0}")]
+    Cluster(String),
+    /// Going on could have lost what was promised.
+    #[error("stopped: {0}")]
+    Failed(String),
+}
+
+/// The cluster plane of a running broker.
+pub trait ClusterPlane: ClusterApi {
+    /// Moves leadership away from this broker and ends its registration.
+    fn stop(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the cluster plane starts from.
+pub struct Foundation<R: Runtime> {
+    /// What all tasks share.
+    pub shared: Arc<Shared<R>>,
+    /// Where metadata goes.
+    pub partitions: Partitions<R>,
+    /// Proposals of leaders, to be carried to the controller.
+    pub proposals: mpsc::Receiver<PartitionProposal>,
+    /// Whether everything that this broker had written is there.
+    pub clean: bool,
+}
+
+/// Runs a broker on `listener` until `stop` becomes true or it fails. `join` starts its cluster
+/// plane once all logs are open.
+pub async fn run_with<R, C, J>(
+    runtime: R,
+    config: Config,
+    listener: R::Listener,
+    stop: watch::Receiver<bool>,
+    join: impl FnOnce(Foundation<R>) -> J + Send,
+) -> Result<(), BrokerError>
+where
+    R: Runtime,
+    C: ClusterPlane,
+    J: Future<Output = Result<C, String>> + Send,
+{
+    runtime.lock().map_err(BrokerError::Locked)?;
+    let (shared, proposals, failed) = Shared::new(runtime, config);
+    let partitions = open_logs(&shared).await?;
+    let clean = partitions.disk_logs().is_clean();
+    let foundation = Foundation { shared: shared.clone(), partitions: partitions.clone(), proposals, clean };
+    let cluster = join(foundation).await.map_err(BrokerError::Cluster)?;
+    let broker = Broker { shared, partitions, cluster };
+    broker.serve(listener, stop, failed).await
+}
+
+async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>, LogError> {
+    let root = &shared.config.log_directory;
+    shared.runtime.create_directories(root).map_err(io_error(root, "create"))?;
+    let stopped_cleanly = clean_shutdown::take_marker(&shared.runtime, root).await?;
+    let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly).await?;
+    Ok(Partitions::new(shared.clone(), disk_logs))
+}
+
+struct Broker<R: Runtime, C> {
+    shared: Arc<Shared<R>>,
+    partitions: Partitions<R>,
+    cluster: C,
+}
+
+impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
+    async fn serve(
+        self,
+        listener: R::Listener,
+        mut stop: watch::Receiver<bool>,
+        mut failed: mpsc::Receiver<String>,
+    ) -> Result<(), BrokerError> {
+        let (shared, partitions) = (&self.shared, &self.partitions);
+        let closing = watch::Sender::new(false);
+        let (cluster, to_server) = (self.cluster.clone(), partitions.clone());
+        let server = Arc::new(Server { shared: shared.clone(), partitions: to_server, cluster });
+        let ticks = [
+            shared.runtime.spawn("in-sync checks", ticks::check_in_sync(shared.clone(), partitions.clone())),
+            shared.runtime.spawn("retention", ticks::retain(shared.clone(), partitions.clone())),
+        ];
+        let checkpoints = ticks::checkpoint_high_watermarks(shared.clone(), partitions.clone());
+        let checkpoints = shared.runtime.spawn("checkpoints", checkpoints);
+        let clients = connection::accept_all(server, listener, closing.subscribe());
+        let clients = shared.runtime.spawn("accept clients", clients);
+        let orderly = async {
+            // A stop that can no longer be asked for never comes.
+            if stop.wait_for(|stopped| *stopped).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.leave(&closing).await?;
+            ticks.iter().for_each(Task::cancel);
+            checkpoints.cancel();
+            checkpoints.await;
+            self.shut_down().await
+        };
+        let ended = match select(failed.recv(), orderly).await {
+            Either::First(reason) => Err(BrokerError::Failed(reason.unwrap_or_default())),
+            Either::Second(ended) => ended,
+        };
+        closing.send_replace(true);
+        clients.cancel();
+        ended
+    }
+
+    /// Leaves the cluster while clients are still served, then takes nothing in any more.
+    async fn leave(&self, closing: &watch::Sender<bool>) -> Result<(), BrokerError> {
+        if timeout(&self.shared.runtime, CONTROLLED_SHUTDOWN_MAX, self.cluster.stop()).await.is_err() {
+            tracing::warn!("leadership could not be moved away in time");
+        }
+        closing.send_replace(true);
+        self.partitions.close().await;
+        Ok(())
+    }
+
+    /// Leaves nothing to do for the next start; the marker comes last.
+    async fn shut_down(&self) -> Result<(), BrokerError> {
+        for partition in self.partitions.index().all() {
+            partition.shut_down().await?;
+        }
+        ticks::checkpoint_now(&self.shared, &self.partitions).await?;
+        clean_shutdown::write_marker(&self.shared.runtime, &self.shared.config.log_directory).await?;
+        Ok(())
+    }
+}
