@@ -12,6 +12,7 @@
 //! Metadata flows from the cluster plane to the data plane through
 //! [`partitions::Partitions::apply`], proposals the other way through [`shared::Shared::proposals`].
 
+pub mod cluster;
 mod config;
 mod shared;
 
