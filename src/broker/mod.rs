@@ -17,3 +17,4 @@ mod config;
 mod shared;
 
 pub use config::Config;
+pub use shared::{PartitionProposal, Shared};

@@ -118,9 +118,8 @@ impl<R: Runtime> ControllerTask<R> {
         let has_ended = |(broker, _): &(&BrokerId, _)| !brokers.iter().any(|live| live.broker == **broker);
         let ended = known.iter().filter(has_ended);
         let ended = ended.map(|(broker, was)| Input::BrokerEnded { broker: *broker, broker_epoch: was.broker_epoch });
-        let is_new = |live: &&Registration| {
-            known.get(&live.broker).is_none_or(|known| known.broker_epoch != live.broker_epoch)
-        };
+        let is_new =
+            |live: &&Registration| known.get(&live.broker).is_none_or(|known| known.broker_epoch != live.broker_epoch);
         let started = brokers.iter().filter(is_new).cloned().map(Input::BrokerStarted);
         let inputs = ended.chain(started).collect();
         term.brokers = brokers;

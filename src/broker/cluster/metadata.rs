@@ -109,10 +109,9 @@ fn answer_one(
         },
         Asked::ById(id) => match metadata.topics.iter().find(|(_, topic)| topic.id == *id) {
             Some((name, topic)) => described(metadata, name, topic),
-            None => message!(MetadataResponseTopic {
-                error_code: ErrorCode::UnknownTopicId.to_wire(),
-                topic_id: uuid(*id),
-            }),
+            None => {
+                message!(MetadataResponseTopic { error_code: ErrorCode::UnknownTopicId.to_wire(), topic_id: uuid(*id) })
+            }
         },
     }
 }

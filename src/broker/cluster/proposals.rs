@@ -120,11 +120,7 @@ fn definite(
 
 /// A set that is large enough has no eligible leaders beside it, by the controller's own rule. Who
 /// is eligible beside a smaller one only the controller knows.
-fn committed(
-    sent: &PartitionProposal,
-    altered: &AlteredPartition,
-    replicas: Vec<BrokerId>,
-) -> Option<PartitionState> {
+fn committed(sent: &PartitionProposal, altered: &AlteredPartition, replicas: Vec<BrokerId>) -> Option<PartitionState> {
     let enough = sent.proposal.min_in_sync.min(replicas.len()).max(1);
     (altered.leader.is_some() && altered.in_sync.len() >= enough).then(|| PartitionState {
         leader: altered.leader,

@@ -281,13 +281,11 @@ pub async fn delete<R: Runtime>(
     let error = match route(plane, header) {
         Route::Here => return delete_here(plane, targets, deadline).await,
         Route::Nowhere(error) => error,
-        Route::To(controller) => {
-            match forward(plane, controller, header, KafkaRequest::DeleteTopics(request)).await {
-                Ok(Response::DeleteTopics(response)) => return response,
-                Ok(_) => ErrorCode::UnknownServerError,
-                Err(error) => error,
-            }
-        }
+        Route::To(controller) => match forward(plane, controller, header, KafkaRequest::DeleteTopics(request)).await {
+            Ok(Response::DeleteTopics(response)) => return response,
+            Ok(_) => ErrorCode::UnknownServerError,
+            Err(error) => error,
+        },
     };
     let result = |target: &Target| delete_result(target, Err((error, None)));
     message!(DeleteTopicsResponse { responses: targets.iter().map(result).collect() })

@@ -92,7 +92,10 @@ fn more_partitions_keep_the_replicas_of_those_before() {
     assert_eq!(&**path, "/brokers/topics/t");
     let topic = topic::decode("t", data).expect("reads");
     assert_eq!(topic.replicas, [vec![BrokerId(1), BrokerId(2)], vec![BrokerId(3)]]);
-    assert_eq!(shapes(&ops)[2..], ["create /brokers/topics/t/partitions/1", "create /brokers/topics/t/partitions/1/state"]);
+    assert_eq!(
+        shapes(&ops)[2..],
+        ["create /brokers/topics/t/partitions/1", "create /brokers/topics/t/partitions/1/state"]
+    );
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub fn decode_epoch(data: &[u8]) -> Result<ControllerEpoch, BadZnode> {
     let text = std::str::from_utf8(data).map_err(|error| BadZnode::new(EPOCH_PATH, error))?;
     match text.parse() {
         // It can be raised by one.
-        Ok(epoch @ 0..i32::MAX) => Ok(ControllerEpoch(epoch)),
+        Ok(epoch) if (0..i32::MAX).contains(&epoch) => Ok(ControllerEpoch(epoch)),
         Ok(epoch) => Err(BadZnode::new(EPOCH_PATH, format!("epoch {epoch} is out of range"))),
         Err(error) => Err(BadZnode::new(EPOCH_PATH, error)),
     }

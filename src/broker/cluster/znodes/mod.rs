@@ -21,16 +21,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The parents that every broker makes sure of before it registers, parents first.
-pub const PARENTS: [&str; 8] = [
-    "/brokers",
-    broker::PARENT,
-    topic::PARENT,
-    settled::PARENT,
-    SEQUENCE,
-    "/config",
-    topic_config::PARENT,
-    "/cluster",
-];
+pub const PARENTS: [&str; 8] =
+    ["/brokers", broker::PARENT, topic::PARENT, settled::PARENT, SEQUENCE, "/config", topic_config::PARENT, "/cluster"];
 
 /// The znode whose version counts, as Kafka's brokers do for generated ids. Its data stays empty.
 pub const SEQUENCE: &str = "/brokers/seqid";

@@ -74,8 +74,7 @@ pub fn decode(
         return Err(BadZnode::new(&path, "isr and isr_broker_epochs differ in length"));
     }
     let members = json.isr.into_iter().zip(json.isr_broker_epochs);
-    let mut in_sync: Vec<_> =
-        members.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
+    let mut in_sync: Vec<_> = members.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
     in_sync.sort_unstable();
     Ok(PartitionState {
         leader: Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0),
@@ -125,7 +124,8 @@ mod tests {
     #[test]
     fn an_in_sync_set_without_incarnations_is_refused() {
         let kafkas = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2]}"#;
-        let short = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1],"isr_broker_epochs":[]}"#;
+        let short =
+            br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1],"isr_broker_epochs":[]}"#;
         for data in [&kafkas[..], short, b"null"] {
             let error = decode(&TopicPartition::new("t", 5), vec![], 0, data).expect_err("bad");
             assert_eq!(&*error.path, "/brokers/topics/t/partitions/5/state");

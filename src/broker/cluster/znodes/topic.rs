@@ -110,7 +110,7 @@ mod tests {
         bytes[15] = 1;
         assert_eq!(encode_id(TopicId(bytes)), "AAAAAAAAAAAAAAAAAAAAAQ");
         for seed in 0..=255_u8 {
-            let id = TopicId(std::array::from_fn(|at| seed.wrapping_mul(37).wrapping_add(at as u8 * 29)));
+            let id = TopicId(std::array::from_fn(|at| seed.wrapping_mul(37).wrapping_add((at as u8).wrapping_mul(29))));
             assert_eq!(decode_id(&encode_id(id)), Some(id));
         }
         for bad in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAB", "AAAAAAAAAAAAAAAAAAAAA!", "AAAAAAAAAAAAAAAAAAAAAAA"] {
