@@ -19,13 +19,21 @@ use wyrdlog::base::partition_state::PartitionState;
 use wyrdlog::broker::cluster::{ClusterHandle, MetadataSink, start};
 use wyrdlog::broker::{Config, PartitionProposal, Shared};
 use wyrdlog::client::config::ClientConfig;
-use wyrdlog::client::{Admin, Cluster, NewTopic};
+use wyrdlog::client::{Admin, Cluster, Connection, NewTopic};
 use wyrdlog::controller::metadata::Applied;
 use wyrdlog::coordinator::{self, Listeners, Member};
+use wyrdlog::message;
 use wyrdlog::replication::{InSyncAnswer, Proposal};
 use wyrdlog::runtime::{Clock, Listener, Network, Stream, Task, Tasks};
 use wyrdlog::wire::frame::FrameDecoder;
-use wyrdlog::wire::kafka::{ErrorCode, Request, Response, request, response};
+use wyrdlog::wire::kafka::messages::create_topics_request::CreatableTopic;
+use wyrdlog::wire::kafka::messages::delete_topics_request::DeleteTopicState;
+use wyrdlog::wire::kafka::messages::metadata_request::MetadataRequestTopic;
+use wyrdlog::wire::kafka::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    MetadataRequest, MetadataResponse, Uuid,
+};
+use wyrdlog::wire::kafka::{ApiKey, ErrorCode, Request, Response, request, response};
 use wyrdlog_sim::engine::{EngineConfig, NodeId, SimListener, SimRuntime, SimStream, Simulation, Stop};
 
 const NODES: [i32; 3] = [1, 2, 3];
@@ -155,6 +163,7 @@ struct Seen {
 
 struct Bench {
     simulation: Simulation,
+    coordinators: Vec<NodeId>,
     brokers: BTreeMap<BrokerId, NodeId>,
     told: Arc<Mutex<Told>>,
     handles: Handles,
@@ -180,13 +189,13 @@ impl Bench {
             }
             _ => {}
         })));
-        for id in NODES {
-            let node = simulation.add_node(&format!("c{id}"));
-            simulation.start(node, |runtime| coordinate(runtime, id));
+        let coordinators: Vec<_> = NODES.iter().map(|id| simulation.add_node(&format!("c{id}"))).collect();
+        for (node, id) in coordinators.iter().zip(NODES) {
+            simulation.start(*node, |runtime| coordinate(runtime, id));
         }
         let brokers = NODES.map(|id| (BrokerId(id), simulation.add_node(&format!("b{id}")))).into();
         let (told, handles) = Default::default();
-        let mut bench = Bench { simulation, brokers, told, handles, seen, clients: 0 };
+        let mut bench = Bench { simulation, coordinators, brokers, told, handles, seen, clients: 0 };
         NODES.into_iter().for_each(|id| bench.start(BrokerId(id), false));
         bench
     }
@@ -267,7 +276,10 @@ fn the_controllers_death_brings_another_with_a_higher_epoch_that_moves_what_it_l
         bench.crash(dead);
         bench.run(seconds(20));
         let (next, next_epoch) = bench.controller();
-        assert!(next != dead && next_epoch > epoch, "seed {seed}: {next} in epoch {next_epoch} after {dead} in {epoch}");
+        assert!(
+            next != dead && next_epoch > epoch,
+            "seed {seed}: {next} in epoch {next_epoch} after {dead} in {epoch}"
+        );
         for index in 0..2 {
             let state = bench.state(&TopicPartition::new("t", index));
             assert!(state.leader.is_some_and(|leader| leader != dead) && !state.is_in_sync(dead), "{state:?}");
@@ -347,6 +359,188 @@ fn a_session_that_expires_is_followed_by_another_incarnation_of_the_same_process
     let said = bench.create("u");
     assert_eq!(said.last().map(String::as_str), Some("created"), "{said:?}");
     assert!(NODES.iter().all(|id| bench.knows(BrokerId(*id), "u")));
+}
+
+async fn ask(runtime: SimRuntime, version: i16, asked: Request, heard: Arc<Mutex<Option<Response>>>) {
+    let config = ClientConfig::default();
+    let connection = Connection::open(&runtime, &Address::new("b1", 9092), &config).await.unwrap();
+    let answer = connection.send_version(version, &asked).await.unwrap().await.unwrap();
+    *heard.lock().unwrap() = Some(answer);
+}
+
+impl Bench {
+    /// Asks broker 1.
+    fn ask(&mut self, version: i16, asked: Request) -> Response {
+        self.clients += 1;
+        let node = self.simulation.add_node(&format!("client{}", self.clients));
+        let heard = Arc::<Mutex<Option<Response>>>::default();
+        let hears = heard.clone();
+        self.simulation.start(node, |runtime| ask(runtime, version, asked, hears));
+        self.run(seconds(6));
+        heard.lock().unwrap().take().expect("an answer")
+    }
+
+    fn metadata(&mut self, version: i16, asked: MetadataRequest) -> MetadataResponse {
+        let Response::Metadata(answer) = self.ask(version, Request::Metadata(asked)) else { panic!("another answer") };
+        answer
+    }
+}
+
+fn named(names: &[&'static str], allow_auto_topic_creation: bool) -> MetadataRequest {
+    let topic = |name: &&'static str| message!(MetadataRequestTopic { name: Some((*name).into()) });
+    message!(MetadataRequest { topics: Some(names.iter().map(topic).collect()), allow_auto_topic_creation })
+}
+
+#[test]
+fn metadata_tells_all_none_or_the_named_topics_and_creates_what_it_may() {
+    let mut bench = Bench::new(10);
+    bench.run(seconds(15));
+    bench.create("t");
+    let names = |answer: &MetadataResponse| -> Vec<String> {
+        answer.topics.iter().filter_map(|topic| Some(topic.name.as_ref()?.to_string())).collect()
+    };
+    let all = bench.metadata(12, message!(MetadataRequest { topics: None }));
+    assert_eq!((names(&all), all.brokers.len()), (vec!["t".to_owned()], 3));
+    assert!(all.controller_id > 0 && all.cluster_id.as_ref().is_some_and(|id| id.len() == 22));
+    let partitions = &all.topics[0].partitions;
+    assert!(partitions.len() == 2 && partitions.iter().all(|one| one.leader_id > 0 && one.isr_nodes.len() == 3));
+    assert!(names(&bench.metadata(4, named(&[], true))).is_empty(), "no topics are none from version 1 on");
+    assert_eq!(names(&bench.metadata(0, named(&[], true))), ["t"], "and all before");
+    let missing = bench.metadata(9, named(&["u"], false));
+    assert_eq!(missing.topics[0].error_code, ErrorCode::UnknownTopicOrPartition.to_wire());
+    let made = bench.metadata(9, named(&["u", "bad name"], true));
+    assert_eq!((made.topics[0].error_code, made.topics[0].partitions.len()), (0, 1));
+    assert_eq!(made.topics[1].error_code, ErrorCode::InvalidTopic.to_wire());
+    let by_id = message!(MetadataRequestTopic { name: None, topic_id: all.topics[0].topic_id });
+    let nobodys = message!(MetadataRequestTopic { name: None, topic_id: Uuid::from_bytes([9; 16]) });
+    let by_id = bench.metadata(12, message!(MetadataRequest { topics: Some(vec![by_id, nobodys]) }));
+    assert_eq!(names(&by_id), ["t"]);
+    assert_eq!((&by_id.topics[1].name, by_id.topics[1].error_code), (&None, ErrorCode::UnknownTopicId.to_wire()));
+}
+
+#[test]
+fn every_version_of_what_describes_the_cluster_is_answered() {
+    let mut bench = Bench::new(12);
+    bench.run(seconds(15));
+    bench.create("t");
+    for version in 0..=ApiKey::Metadata.served().max {
+        let allowed = version < 4;
+        let answer = bench.metadata(version, named(&["t"], allowed));
+        assert_eq!((answer.brokers.len(), answer.topics[0].partitions.len()), (3, 2), "version {version}");
+        assert_eq!(answer.topics[0].partitions[0].leader_epoch, if version < 7 { -1 } else { 0 });
+    }
+    for version in 0..=ApiKey::DescribeCluster.served().max {
+        let asked = Request::DescribeCluster(DescribeClusterRequest::default());
+        let Response::DescribeCluster(answer) = bench.ask(version, asked) else { panic!("another") };
+        assert_eq!((answer.error_code, answer.brokers.len(), answer.error_message), (0, 3, None), "version {version}");
+    }
+    for version in 0..=ApiKey::FindCoordinator.served().max {
+        let asked = match version {
+            0..4 => message!(FindCoordinatorRequest { key: "group".into() }),
+            _ => message!(FindCoordinatorRequest { coordinator_keys: vec!["group".into()] }),
+        };
+        let Response::FindCoordinator(answer) = bench.ask(version, Request::FindCoordinator(asked)) else {
+            panic!("another")
+        };
+        let error = answer.coordinators.first().map_or(answer.error_code, |one| one.error_code);
+        assert_eq!(error, ErrorCode::CoordinatorNotAvailable.to_wire(), "version {version}");
+    }
+    for version in ApiKey::CreateTopics.served().min..=ApiKey::CreateTopics.served().max {
+        for (name, error) in [("bad name", ErrorCode::InvalidTopic), ("x", ErrorCode::None)] {
+            let topic = message!(CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1 });
+            let asked = message!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 3000, validate_only: true });
+            let Response::CreateTopics(answer) = bench.ask(version, Request::CreateTopics(asked)) else {
+                panic!("another")
+            };
+            assert_eq!(answer.topics[0].error_code, error.to_wire(), "version {version}");
+        }
+    }
+    for version in 1..=ApiKey::DeleteTopics.served().max {
+        let asked = match version {
+            ..6 => message!(DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 3000 }),
+            _ => {
+                let topic = message!(DeleteTopicState { name: Some("t".into()) });
+                message!(DeleteTopicsRequest { topics: vec![topic], timeout_ms: 3000 })
+            }
+        };
+        let Response::DeleteTopics(answer) = bench.ask(version, Request::DeleteTopics(asked)) else {
+            panic!("another")
+        };
+        let error = if version == 1 { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+        assert_eq!(answer.responses[0].error_code, error.to_wire(), "version {version}");
+    }
+    assert!(NODES.iter().all(|id| !bench.knows(BrokerId(*id), "t")), "what is deleted is deleted everywhere");
+}
+
+#[test]
+fn producer_ids_are_handed_out_once_and_transactions_are_refused() {
+    let mut bench = Bench::new(11);
+    bench.run(seconds(15));
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let asked = message!(InitProducerIdRequest { transactional_id: None, producer_id: -1, producer_epoch: -1 });
+        let Response::InitProducerId(answer) = bench.ask(4, Request::InitProducerId(asked)) else { panic!("another") };
+        assert_eq!((answer.error_code, answer.producer_epoch), (0, 0));
+        assert!(ids.insert(answer.producer_id), "{} was handed out twice", answer.producer_id);
+    }
+    let asked = message!(InitProducerIdRequest { transactional_id: Some("x".into()) });
+    let Response::InitProducerId(answer) = bench.ask(4, Request::InitProducerId(asked)) else { panic!("another") };
+    assert_eq!(answer.error_code, ErrorCode::InvalidRequest.to_wire());
+}
+
+/// Whatever happened: an epoch has one controller, and a partition's state one history.
+fn assert_one_history(bench: &Bench, seed: u64) {
+    let seen = bench.seen.borrow();
+    let epochs: BTreeSet<_> = seen.elected.iter().map(|(_, epoch)| *epoch).collect();
+    assert_eq!(epochs.len(), seen.elected.len(), "seed {seed}: an epoch has one controller");
+    let mut history = BTreeMap::new();
+    for (partition, state, _) in &seen.committed {
+        let known = history.insert((partition.clone(), state.partition_epoch), state.clone());
+        assert_eq!(known, None, "seed {seed}: {partition} was committed twice at one epoch");
+    }
+}
+
+#[test]
+fn through_crashes_cuts_and_pauses_a_partitions_state_has_one_history_and_the_cluster_heals() {
+    let mut elections = 0;
+    for seed in 100..130 {
+        let mut bench = Bench::new(seed);
+        bench.run(seconds(12));
+        bench.create("t");
+        let coordinators = bench.coordinators.clone();
+        for round in 0..6 {
+            let victim = BrokerId(((seed + round) % 3) as i32 + 1);
+            let node = bench.brokers[&victim];
+            match (seed / 3 + round) % 4 {
+                0 => {
+                    bench.crash(victim);
+                    bench.run(seconds(1 + round * 2));
+                    bench.start(victim, round % 2 == 0);
+                }
+                1 => {
+                    bench.simulation.pause(node);
+                    bench.run(seconds(4 + round * 2));
+                    bench.simulation.resume(node);
+                }
+                2 => coordinators.iter().for_each(|at| bench.simulation.partition_both(node, *at, true)),
+                _ => bench.simulation.partition_both(node, bench.brokers[&next_of(victim)], true),
+            }
+            bench.run(seconds(3 + seed % 5));
+            if round % 2 == 1 {
+                bench.simulation.heal_all();
+            }
+        }
+        bench.simulation.heal_all();
+        bench.run(seconds(30));
+        let said = bench.create("u");
+        assert_eq!(said.last().map(String::as_str), Some("created"), "seed {seed}: {said:?}");
+        assert_one_history(&bench, seed);
+        elections += bench.seen.borrow().elected.len();
+        for id in NODES {
+            assert!(bench.knows(BrokerId(id), "t") && bench.knows(BrokerId(id), "u"), "seed {seed}: broker {id}");
+        }
+    }
+    assert!(elections > 60, "{elections} elections: the faults did not bite");
 }
 
 #[test]

@@ -179,6 +179,7 @@ pub fn describe_cluster<R: Runtime>(plane: &Plane<R>, request: &DescribeClusterR
         Some(message!(DescribeClusterBroker { broker_id: node_id, host, port, rack }))
     };
     message!(DescribeClusterResponse {
+        error_message: None,
         cluster_id: StrBytes::from(plane.cluster_id.get().map_or("", |id| id)),
         controller_id: cache.controller().map_or(NOBODY, |(controller, _)| controller.0),
         brokers: cache.metadata().brokers.iter().filter_map(described).collect(),

@@ -248,6 +248,7 @@ fn create_result(name: &StrBytes, result: Result<Created, Refused>) -> Creatable
         Ok(created) => message!(CreatableTopicResult {
             name: name.clone(),
             topic_id: uuid(created.id),
+            error_message: None,
             num_partitions: created.partitions,
             replication_factor: created.replication_factor,
             configs: Some(created.settings.configs.iter().map(config_entry).collect()),
