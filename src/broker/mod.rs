@@ -38,4 +38,5 @@ mod waiters;
 
 pub use config::Config;
 pub use partitions::Partitions;
+pub use shared::{PartitionProposal, Shared};
 pub use start::{BrokerError, ClusterPlane, Foundation, run_with};

@@ -203,7 +203,7 @@ pub struct AlteredPartition {
     pub leader_epoch: LeaderEpoch,
     /// The epoch of the partition's state.
     pub partition_epoch: i32,
-    /// The in-sync set.
+    /// The in-sync set; with `IneligibleReplica`, the proposed members that were refused.
     pub in_sync: Vec<InSyncReplica>,
 }
 

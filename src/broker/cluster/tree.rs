@@ -1,0 +1,133 @@
+//! Reads what a controller must know: topics with their states, settled incarnations, and
+//! registrations. Many reads are on their way at once, in the session's order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::znodes::{BadZnode, broker, partition_state, settled, topic, topic_config};
+use crate::base::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use crate::base::znode::{ErrorCode, Stat};
+use crate::client::coordinator::{CoordinatorClient, CoordinatorError, PendingReply};
+use crate::controller::metadata::TopicMetadata;
+use crate::controller::{Registration, Tree};
+use crate::wire::zookeeper::{Request, Response};
+
+/// How many reads are on their way at once.
+const READS_IN_FLIGHT_MAX: usize = 256;
+
+/// Why the tree could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The coordinator did not answer, or a node vanished between two reads.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
+    /// A znode is damaged.
+    #[error(transparent)]
+    Znode(#[from] BadZnode),
+}
+
+type Node = Option<(Bytes, Stat)>;
+
+/// Topics and settled incarnations, after a sync. Registrations are read by [`registrations`].
+pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
+    client.sync("/").await?;
+    let settled = read_settled(client).await?;
+    let (names, _) = client.get_children(topic::PARENT, false).await?;
+    let assigned = read_all(client, names.iter().map(|name| topic::path(name)), false).await?;
+    let settings = read_all(client, names.iter().map(|name| topic_config::path(name)), false).await?;
+    let mut topics = BTreeMap::new();
+    for ((name, assigned), settings) in names.into_iter().zip(assigned).zip(settings) {
+        // A topic that is deleted in between has been deleted by a newer controller.
+        let (assigned, settings) = (there(assigned)?, there(settings)?);
+        let topic::Topic { id, replicas } = topic::decode(&name, &assigned.0)?;
+        let settings = topic_config::decode(&name, &settings.0)?;
+        let partitions = read_partitions(client, &name, replicas).await?;
+        topics.insert(name, TopicMetadata { id, settings, partitions });
+    }
+    Ok(Tree { brokers: Vec::new(), topics, settled })
+}
+
+async fn read_partitions(
+    client: &CoordinatorClient,
+    name: &Arc<str>,
+    replicas: Vec<Vec<BrokerId>>,
+) -> Result<Vec<crate::base::partition_state::PartitionState>, ReadError> {
+    let partition = |index| TopicPartition::new(name.clone(), index);
+    let paths = (0..).take(replicas.len()).map(|index| partition_state::path(&partition(index)));
+    let nodes = read_all(client, paths, false).await?;
+    let states = (0..).zip(replicas).zip(nodes).map(|((index, replicas), node)| {
+        let (data, stat) = there(node)?;
+        Ok(partition_state::decode(&partition(index), replicas, stat.version, &data)?)
+    });
+    states.collect()
+}
+
+async fn read_settled(client: &CoordinatorClient) -> Result<BTreeMap<BrokerId, BrokerEpoch>, ReadError> {
+    let (names, _) = client.get_children(settled::PARENT, false).await?;
+    let brokers = broker_ids(&names);
+    let nodes = read_all(client, brokers.iter().map(|broker| settled::path(*broker)), false).await?;
+    let mut settled = BTreeMap::new();
+    for (broker, node) in brokers.into_iter().zip(nodes) {
+        if let Some(epoch) = settled::decode(broker, &there(node)?.0)? {
+            settled.insert(broker, epoch);
+        }
+    }
+    Ok(settled)
+}
+
+/// The live brokers. A watch is left on the list of them and on each. One whose registration cannot
+/// be understood is not taken for live.
+pub async fn registrations(client: &CoordinatorClient) -> Result<Vec<Registration>, CoordinatorError> {
+    let (names, _) = client.get_children(broker::PARENT, true).await?;
+    let brokers = broker_ids(&names);
+    let nodes = read_all(client, brokers.iter().map(|broker| broker::path(*broker)), true).await?;
+    let decode = |(broker, node): (BrokerId, Node)| {
+        let (data, stat) = node?;
+        let read = broker::decode(broker, BrokerEpoch(stat.czxid), &data);
+        read.inspect_err(|error| tracing::error!(%error, "a broker is ignored")).ok()
+    };
+    Ok(brokers.into_iter().zip(nodes).filter_map(decode).collect())
+}
+
+/// Numbers in ascending order; other names are none of ours.
+fn broker_ids(names: &[Arc<str>]) -> Vec<BrokerId> {
+    let mut brokers: Vec<_> = names.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
+    brokers.sort_unstable();
+    brokers
+}
+
+fn there(node: Node) -> Result<(Bytes, Stat), CoordinatorError> {
+    node.ok_or(CoordinatorError::Refused(ErrorCode::NoNode))
+}
+
+/// The nodes at `paths`, in their order; none where there is none.
+async fn read_all(
+    client: &CoordinatorClient,
+    paths: impl Iterator<Item = String>,
+    watch: bool,
+) -> Result<Vec<Node>, CoordinatorError> {
+    let mut pending = std::collections::VecDeque::new();
+    let mut nodes = Vec::new();
+    for path in paths {
+        if pending.len() == READS_IN_FLIGHT_MAX {
+            nodes.extend(take(&mut pending).await?);
+        }
+        pending.push_back(client.submit(Request::GetData { path: path.into(), watch }).await?);
+    }
+    while !pending.is_empty() {
+        nodes.extend(take(&mut pending).await?);
+    }
+    Ok(nodes)
+}
+
+async fn take(pending: &mut std::collections::VecDeque<PendingReply>) -> Result<Option<Node>, CoordinatorError> {
+    let Some(reply) = pending.pop_front() else { return Ok(None) };
+    match reply.await {
+        Ok(Response::Data { data, stat }) => Ok(Some(Some((data.unwrap_or_default(), stat)))),
+        Ok(_) => Err(CoordinatorError::Refused(ErrorCode::MarshallingError)),
+        Err(error) if error.is(ErrorCode::NoNode) => Ok(Some(None)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,151 @@
+//! `/brokers/ids/N`: a live broker. Ephemeral; its creation zxid is the broker's incarnation.
+//!
+//! Version 5 of Kafka's JSON, with two fields of ours: `last_shutdown` and `previous_broker_epoch`
+//! say which incarnation's logs the broker continues and what is left of them (KIP-966).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{BadZnode, check_version, from_json, to_json};
+use crate::base::address::Address;
+use crate::base::ids::{BrokerEpoch, BrokerId};
+use crate::controller::metadata::Endpoint;
+use crate::controller::{LastShutdown, Registration};
+
+/// The parent of all registrations.
+pub const PARENT: &str = "/brokers/ids";
+
+const VERSION: i32 = 5;
+const VERSION_MIN: i32 = 2;
+/// The one security protocol that is spoken.
+const PLAINTEXT: &str = "PLAINTEXT";
+
+/// The path of broker `broker`.
+#[must_use]
+pub fn path(broker: BrokerId) -> String {
+    format!("{PARENT}/{broker}")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Json {
+    version: i32,
+    #[serde(default)]
+    host: Option<Arc<str>>,
+    #[serde(default = "none")]
+    port: i32,
+    #[serde(default = "none")]
+    jmx_port: i32,
+    #[serde(default)]
+    timestamp: String,
+    #[serde(default)]
+    endpoints: Vec<String>,
+    #[serde(default)]
+    listener_security_protocol_map: BTreeMap<String, String>,
+    #[serde(default)]
+    features: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rack: Option<Arc<str>>,
+    #[serde(default = "unclean")]
+    last_shutdown: LastShutdown,
+    #[serde(default)]
+    previous_broker_epoch: Option<BrokerEpoch>,
+}
+
+fn none() -> i32 {
+    -1
+}
+
+/// A broker that does not say is not trusted with what it may have lost.
+fn unclean() -> LastShutdown {
+    LastShutdown::Unclean
+}
+
+/// The data for `registration`, whose broker epoch is not yet known and not in it.
+#[must_use]
+pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
+    let first = registration.endpoints.first();
+    let address = |endpoint: &Endpoint| Address::new(endpoint.host.clone(), endpoint.port);
+    let url = |endpoint: &Endpoint| format!("{}://{}", endpoint.listener, address(endpoint));
+    let protocol = |endpoint: &Endpoint| (endpoint.listener.to_string(), PLAINTEXT.to_owned());
+    to_json(&Json {
+        version: VERSION,
+        host: first.map(|endpoint| endpoint.host.clone()),
+        port: first.map_or(none(), |endpoint| i32::from(endpoint.port)),
+        jmx_port: none(),
+        timestamp: timestamp_ms.to_string(),
+        endpoints: registration.endpoints.iter().map(url).collect(),
+        listener_security_protocol_map: registration.endpoints.iter().map(protocol).collect(),
+        features: serde_json::Map::new(),
+        rack: registration.rack.clone(),
+        last_shutdown: registration.shutdown,
+        previous_broker_epoch: registration.previous,
+    })
+}
+
+/// The registration of `broker` that was created at `broker_epoch`.
+pub fn decode(broker: BrokerId, broker_epoch: BrokerEpoch, data: &[u8]) -> Result<Registration, BadZnode> {
+    let path = path(broker);
+    let json: Json = from_json(&path, data)?;
+    check_version(&path, json.version, VERSION_MIN..=VERSION)?;
+    let endpoints = json.endpoints.iter().map(|url| endpoint(url).ok_or_else(|| bad_endpoint(&path, url)));
+    Ok(Registration {
+        broker,
+        broker_epoch,
+        previous: json.previous_broker_epoch,
+        shutdown: json.last_shutdown,
+        endpoints: endpoints.collect::<Result<_, _>>()?,
+        rack: json.rack,
+    })
+}
+
+fn bad_endpoint(path: &str, url: &str) -> BadZnode {
+    BadZnode::new(path, format!("'{url}' is not LISTENER://HOST:PORT"))
+}
+
+fn endpoint(url: &str) -> Option<Endpoint> {
+    let (listener, address) = url.split_once("://")?;
+    let Address { host, port } = address.parse().ok()?;
+    Some(Endpoint { listener: listener.into(), host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration() -> Registration {
+        Registration {
+            broker: BrokerId(1),
+            broker_epoch: BrokerEpoch(77),
+            previous: Some(BrokerEpoch(42)),
+            shutdown: LastShutdown::Clean,
+            endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "b1".into(), port: 9092 }],
+            rack: None,
+        }
+    }
+
+    #[test]
+    fn a_registration_looks_as_kafkas_does_and_reads_back() {
+        let data = encode(&registration(), 1_700_000_000_000);
+        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epoch":42}"#;
+        assert_eq!(std::str::from_utf8(&data).expect("text"), text);
+        assert_eq!(decode(BrokerId(1), BrokerEpoch(77), &data), Ok(registration()));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_tell_of_its_shutdown_counts_as_unclean() {
+        let kafkas = br#"{"features":{},"listener_security_protocol_map":{"A":"PLAINTEXT"},"endpoints":["A://h:1"],"jmx_port":9,"port":1,"host":"h","version":5,"timestamp":"1","rack":"r"}"#;
+        let read = decode(BrokerId(3), BrokerEpoch(8), kafkas).expect("reads");
+        assert_eq!((read.shutdown, read.previous, read.rack.as_deref()), (LastShutdown::Unclean, None, Some("r")));
+    }
+
+    #[test]
+    fn bad_data_is_named_with_its_path() {
+        for data in [&b""[..], b"{}", b"[1]", br#"{"version":99}"#, br#"{"version":5,"endpoints":["nonsense"]}"#] {
+            let error = decode(BrokerId(3), BrokerEpoch(8), data).expect_err("bad");
+            assert_eq!(&*error.path, "/brokers/ids/3");
+        }
+    }
+}

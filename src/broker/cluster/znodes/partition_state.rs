@@ -1,0 +1,134 @@
+//! `/brokers/topics/T/partitions/P/state`: who leads a partition and who is in sync. The version of
+//! the znode is the partition epoch.
+//!
+//! Kafka's fields (`leader` is -1 where there is none) and three of ours: `isr_broker_epochs` in the
+//! order of `isr`, `eligible_leaders`, `last_known_leader`. Replicas stand in the topic's znode.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{BadZnode, check_version, from_json, to_json, topic};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition};
+use crate::base::partition_state::{InSyncReplica, PartitionState};
+
+const VERSION: i32 = 1;
+
+/// The parent of a topic's partitions.
+#[must_use]
+pub fn parent(name: &str) -> String {
+    format!("{}/partitions", topic::path(name))
+}
+
+/// The parent of a partition's state.
+#[must_use]
+pub fn partition_path(partition: &TopicPartition) -> String {
+    format!("{}/{}", parent(&partition.topic), partition.partition)
+}
+
+/// The path of a partition's state.
+#[must_use]
+pub fn path(partition: &TopicPartition) -> String {
+    format!("{}/state", partition_path(partition))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Json {
+    controller_epoch: ControllerEpoch,
+    leader: i32,
+    version: i32,
+    leader_epoch: LeaderEpoch,
+    isr: Vec<BrokerId>,
+    isr_broker_epochs: Vec<BrokerEpoch>,
+    #[serde(default)]
+    eligible_leaders: Vec<BrokerId>,
+    #[serde(default)]
+    last_known_leader: Option<BrokerId>,
+}
+
+/// The data of `state`, written by the controller of `controller_epoch`.
+#[must_use]
+pub fn encode(state: &PartitionState, controller_epoch: ControllerEpoch) -> Bytes {
+    to_json(&Json {
+        controller_epoch,
+        leader: state.leader.map_or(-1, |leader| leader.0),
+        version: VERSION,
+        leader_epoch: state.leader_epoch,
+        isr: state.in_sync.iter().map(|member| member.broker).collect(),
+        isr_broker_epochs: state.in_sync.iter().map(|member| member.broker_epoch).collect(),
+        eligible_leaders: state.eligible_leaders.clone(),
+        last_known_leader: state.last_known_leader,
+    })
+}
+
+/// The state of `partition`, whose replicas and znode's version are given.
+pub fn decode(
+    partition: &TopicPartition,
+    replicas: Vec<BrokerId>,
+    partition_epoch: i32,
+    data: &[u8],
+) -> Result<PartitionState, BadZnode> {
+    let path = path(partition);
+    let json: Json = from_json(&path, data)?;
+    check_version(&path, json.version, VERSION..=VERSION)?;
+    if json.isr.len() != json.isr_broker_epochs.len() {
+        return Err(BadZnode::new(&path, "isr and isr_broker_epochs differ in length"));
+    }
+    let members = json.isr.into_iter().zip(json.isr_broker_epochs);
+    let mut in_sync: Vec<_> = members.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
+    in_sync.sort_unstable();
+    Ok(PartitionState {
+        leader: Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0),
+        leader_epoch: json.leader_epoch,
+        partition_epoch,
+        replicas,
+        in_sync,
+        eligible_leaders: json.eligible_leaders,
+        last_known_leader: json.last_known_leader,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> PartitionState {
+        let member = |broker, epoch| InSyncReplica { broker: BrokerId(broker), broker_epoch: BrokerEpoch(epoch) };
+        PartitionState {
+            leader: Some(BrokerId(2)),
+            leader_epoch: LeaderEpoch(7),
+            partition_epoch: 4,
+            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+            in_sync: vec![member(1, 30), member(2, 40)],
+            eligible_leaders: vec![BrokerId(3)],
+            last_known_leader: None,
+        }
+    }
+
+    #[test]
+    fn a_state_looks_as_kafkas_does_and_reads_back() {
+        let partition = TopicPartition::new("t", 5);
+        assert_eq!(path(&partition), "/brokers/topics/t/partitions/5/state");
+        let data = encode(&state(), ControllerEpoch(9));
+        let text = r#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2],"isr_broker_epochs":[30,40],"eligible_leaders":[3],"last_known_leader":null}"#;
+        assert_eq!(std::str::from_utf8(&data).expect("text"), text);
+        assert_eq!(decode(&partition, state().replicas, 4, &data), Ok(state()));
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_survives() {
+        let state = PartitionState { leader: None, last_known_leader: Some(BrokerId(2)), ..state() };
+        let data = encode(&state, ControllerEpoch(9));
+        assert_eq!(decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &data), Ok(state));
+    }
+
+    #[test]
+    fn an_in_sync_set_without_incarnations_is_refused() {
+        let kafkas = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2]}"#;
+        let short =
+            br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1],"isr_broker_epochs":[]}"#;
+        for data in [&kafkas[..], short, b"null"] {
+            let error = decode(&TopicPartition::new("t", 5), vec![], 0, data).expect_err("bad");
+            assert_eq!(&*error.path, "/brokers/topics/t/partitions/5/state");
+        }
+    }
+}
