@@ -5,14 +5,18 @@
 //! begun and failed ends with 1, and that results go to standard output and logs to standard
 //! error. What the nodes do is theirs; this only configures, starts and stops them.
 
+mod broker;
 mod coordinator;
+mod dev;
 mod failure;
+mod log;
 mod logging;
 mod node;
 mod output;
 mod settings;
 mod stop;
 mod suggestion;
+mod topic;
 mod values;
 
 use std::process::ExitCode;
@@ -36,6 +40,16 @@ struct Arguments {
 enum Command {
     /// Runs one server of the coordinator ensemble
     Coordinator(coordinator::CoordinatorArgs),
+    /// Runs one broker
+    Broker(broker::BrokerArgs),
+    /// Runs three coordinators and three brokers in this process, without configuration
+    Dev(dev::DevArgs),
+    /// Creates, lists, describes and deletes topics
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Looks into log files
+    #[command(subcommand)]
+    Log(log::LogCommand),
 }
 
 /// Runs the command line of this process.
@@ -54,5 +68,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
     let log = &arguments.log;
     match arguments.command {
         Command::Coordinator(args) => coordinator::execute(args, log),
+        Command::Broker(args) => broker::execute(&args, log),
+        Command::Dev(args) => dev::execute(&args, log),
+        Command::Topic(command) => topic::execute(&command, log),
+        Command::Log(command) => log::execute(&command, log),
     }
 }
