@@ -7,6 +7,8 @@ pub mod base;
 #[cfg(feature = "tokio")]
 pub mod broker;
 #[cfg(feature = "tokio")]
+pub mod cli;
+#[cfg(feature = "tokio")]
 pub mod client;
 pub mod consensus;
 pub mod controller;

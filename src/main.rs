@@ -1,3 +1,7 @@
 //! The `wyrd` binary: a real cluster on tokio, and its tools.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wyrdlog::cli::main()
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::address::Address;
 use crate::base::ids::ServerId;
 use crate::base::plants::Plants;
-use crate::consensus::{Limits, Timing};
+use crate::consensus::{BadConfig, Limits, Timing, Voters};
 
 /// One server of the ensemble.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,12 @@ impl Config {
     #[must_use]
     pub fn own(&self) -> Option<&Member> {
         self.ensemble.iter().find(|member| member.id == self.id)
+    }
+
+    /// Whether the ensemble is one that can be, with this server in it.
+    pub fn check(&self) -> Result<(), BadConfig> {
+        let voters = Voters::new(self.ensemble.iter().map(|member| member.id))?;
+        if voters.contains(self.id) { Ok(()) } else { Err(BadConfig::NotAVoter(self.id)) }
     }
 
     /// The time-out that is granted where a client asks for `wanted`.
