@@ -41,13 +41,18 @@ struct Found<R: Runtime> {
 
 impl<R: Runtime> DiskLogs<R> {
     /// Opens every log there is. `stopped_cleanly` says whether the clean shutdown's marker was
-    /// found.
-    pub(super) async fn open(shared: Arc<Shared<R>>, stopped_cleanly: bool) -> Result<Self, LogError> {
+    /// found; `same_boot`, that the host has not lost power since, so that even a killed process
+    /// lost nothing but what it had not yet written.
+    pub(super) async fn open(
+        shared: Arc<Shared<R>>,
+        stopped_cleanly: bool,
+        same_boot: bool,
+    ) -> Result<Self, LogError> {
         let root = shared.config.log_directory.clone();
         let runtime = &shared.runtime;
         let entries = runtime.list(&root).map_err(io_error(&root, "list"))?;
         let mut unopened = BTreeMap::new();
-        let mut is_clean = stopped_cleanly;
+        let mut is_whole = stopped_cleanly;
         for entry in entries.into_iter().filter(|entry| entry.is_directory) {
             if entry.name.ends_with(REMOVED_SUFFIX) {
                 let path = root.join(&entry.name);
@@ -55,12 +60,12 @@ impl<R: Runtime> DiskLogs<R> {
             } else if let Some(name) = parse_partition_directory(&entry.name) {
                 let config = LogConfig { plants: shared.plants, ..LogConfig::new(shared.config.durability) };
                 let (log, opened) = open_log(&shared, &name, None, config).await?;
-                is_clean &= opened.torn_bytes == 0 && !opened.durable_point_missing;
+                is_whole &= opened.torn_bytes == 0 && !opened.durable_point_missing;
                 unopened.insert(name, Found { log, opened });
             }
         }
         let checkpointed = checkpoint::read(runtime, &root).await?;
-        Ok(DiskLogs { shared, unopened: Mutex::new(unopened), checkpointed, is_clean })
+        Ok(DiskLogs { shared, unopened: Mutex::new(unopened), checkpointed, is_clean: is_whole || same_boot })
     }
 
     /// Whether everything that was written is there.

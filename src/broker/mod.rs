@@ -13,6 +13,7 @@
 //! [`partitions::Partitions::apply`], proposals the other way through [`shared::Shared::proposals`].
 
 mod append;
+mod boot;
 mod checkpoint;
 pub mod cluster;
 mod config;
@@ -23,6 +24,7 @@ mod errors;
 mod fetch;
 mod fetched;
 mod fetcher;
+mod join;
 mod leader_hints;
 mod list_offsets;
 mod log_work;
@@ -37,6 +39,7 @@ mod ticks;
 mod waiters;
 
 pub use config::Config;
+pub use join::run;
 pub use partitions::Partitions;
 pub use shared::{PartitionProposal, Shared};
 pub use start::{BrokerError, ClusterPlane, Foundation, run_with};

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::boot;
 use super::config::Config;
 use super::connection;
 use super::disk_logs::{DiskLogs, io_error};
@@ -88,7 +89,8 @@ async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>,
     let root = &shared.config.log_directory;
     shared.runtime.create_directories(root).map_err(io_error(root, "create"))?;
     let stopped_cleanly = clean_shutdown::take_marker(&shared.runtime, root).await?;
-    let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly).await?;
+    let same_boot = boot::take(&shared.runtime, root).await.map_err(io_error(root, "note the boot in"))?;
+    let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly, same_boot).await?;
     Ok(Partitions::new(shared.clone(), disk_logs))
 }
 
@@ -129,7 +131,10 @@ impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
             self.shut_down().await
         };
         let ended = match select(failed.recv(), orderly).await {
-            Either::First(reason) => Err(BrokerError::Failed(reason.unwrap_or_default())),
+            Either::First(reason) => {
+                boot::forget(&shared.runtime, &shared.config.log_directory).await;
+                Err(BrokerError::Failed(reason.unwrap_or_default()))
+            }
             Either::Second(ended) => ended,
         };
         closing.send_replace(true);

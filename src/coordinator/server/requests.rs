@@ -210,7 +210,9 @@ impl<R: Runtime> Server<R> {
                 _ => {}
             }
         }
-        satisfied.iter().for_each(|number| drop(self.reads.remove(number)));
+        for number in &satisfied {
+            self.reads.remove(number);
+        }
         if !satisfied.is_empty() {
             self.pump(connection);
         }

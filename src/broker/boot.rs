@@ -1,0 +1,52 @@
+//! `boot.id` in the log directory: under which boot of the host this broker last ran.
+//!
+//! A process that was killed loses nothing that it wrote: the operating system has it. A host that
+//! lost power may lose all that was not synced. A broker that finds the boot of its last life still
+//! going on therefore continues its logs as after a clean shutdown. Without this, killing every
+//! replica of a partition would leave nobody who may lead it (KIP-966).
+//!
+//! It is durable before anything is appended. A broker that fails because of its disk removes it:
+//! what a failed sync lost is lost without any loss of power.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use crate::runtime::{Disk, File, OpenMode};
+
+const FILE: &str = "boot.id";
+const TEMPORARY: &str = "boot.id.tmp";
+/// More than 128 bits take in hexadecimal.
+const BYTES_MAX: usize = 64;
+
+/// Whether the last life was under this same boot; notes this one durably.
+pub(super) async fn take<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<bool> {
+    let now = format!("{:032x}\n", disk.boot_id());
+    if read(disk, &log_directory.join(FILE)).await? == now.as_bytes() {
+        return Ok(true);
+    }
+    let temporary = log_directory.join(TEMPORARY);
+    let file = disk.open(&temporary, OpenMode::Create)?;
+    file.truncate(0)?;
+    file.write_at(0, &[IoSlice::new(now.as_bytes())])?;
+    file.sync().await?;
+    disk.rename(&temporary, &log_directory.join(FILE))?;
+    disk.sync_directory(log_directory).await?;
+    Ok(false)
+}
+
+async fn read<D: Disk>(disk: &D, path: &Path) -> io::Result<bytes::Bytes> {
+    match disk.open(path, OpenMode::Read) {
+        Ok(file) => file.read_at(0, BYTES_MAX).await,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(bytes::Bytes::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets the boot, because the disk failed. As far as the disk still lets it.
+pub(super) async fn forget<D: Disk>(disk: &D, log_directory: &Path) {
+    let removed = disk.remove_file(&log_directory.join(FILE));
+    let synced = disk.sync_directory(log_directory).await;
+    if let Err(error) = removed.and(synced) {
+        tracing::warn!(%error, "the disk cannot even note that it failed");
+    }
+}
