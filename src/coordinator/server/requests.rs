@@ -210,7 +210,7 @@ impl<R: Runtime> Server<R> {
                 _ => {}
             }
         }
-        satisfied.iter().for_each(|number| drop(self.reads.remove(number)));
+        self.reads.retain(|number, _| !satisfied.contains(number));
         if !satisfied.is_empty() {
             self.pump(connection);
         }
