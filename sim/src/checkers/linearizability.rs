@@ -211,9 +211,12 @@ struct Search<'h> {
     steps_max: u64,
 }
 
-struct Attempt {
-    entry: u32,
-    before: State,
+/// One choice of a search: what could come next at this point, and which of it was taken.
+struct Choice {
+    /// Calls, the most likely last.
+    left: Vec<u32>,
+    /// The call that was taken, and the state before it.
+    taken: Option<(u32, State)>,
 }
 
 impl<'h> Search<'h> {
@@ -244,47 +247,76 @@ impl<'h> Search<'h> {
         &self.history.operations[self.part[entry as usize / 2] as usize]
     }
 
+    /// Depth first. What is tried first is what the zxids of the replies suggest, so that a history
+    /// that is linearizable is nearly always explained without going back; that they are right is
+    /// not believed but checked by the replay.
     fn run(mut self) -> Linearizable {
-        let head = 2 * self.part.len() as u32;
         let mut memo: BTreeSet<(Vec<u64>, State)> = BTreeSet::new();
         let mut explained = vec![0u64; self.part.len().div_ceil(64)];
         let mut state = State::new();
-        let mut path: Vec<Attempt> = Vec::new();
+        let mut choices = vec![self.choice()];
         let (mut longest, mut stuck_at) = (0, Vec::new());
-        let mut entry = self.next[head as usize];
         let mut steps = 0;
         while self.unexplained > 0 {
+            let depth = choices.len();
+            let Some(choice) = choices.last_mut() else { return Linearizable::No { longest, stuck_at } };
+            if let Some((call, before)) = choice.taken.take() {
+                state = before;
+                flip(&mut explained, call);
+                self.put_back(call);
+            }
+            let Some(call) = choice.left.pop() else {
+                if depth > longest {
+                    longest = depth - 1;
+                    stuck_at = self.candidates();
+                }
+                choices.pop();
+                continue;
+            };
             steps += 1;
             if steps > self.steps_max {
                 return Linearizable::OutOfBudget { steps: self.steps_max };
             }
-            if entry != head && is_call(entry) {
-                let mut after = state.clone();
-                if self.fits(entry, &mut after, &state) {
-                    flip(&mut explained, entry);
-                    if memo.insert((explained.clone(), after.clone())) {
-                        path.push(Attempt { entry, before: std::mem::replace(&mut state, after) });
-                        self.lift(entry);
-                        entry = self.next[head as usize];
-                        continue;
-                    }
-                    flip(&mut explained, entry);
-                }
-                entry = self.next[entry as usize];
+            let mut after = state.clone();
+            if !self.fits(call, &mut after, &state) {
                 continue;
             }
-            // A return of an operation that is not explained, or the end: go back one choice.
-            if path.len() >= longest {
-                longest = path.len();
-                stuck_at = self.candidates();
+            flip(&mut explained, call);
+            if !memo.insert((explained.clone(), after.clone())) {
+                flip(&mut explained, call);
+                continue;
             }
-            let Some(last) = path.pop() else { return Linearizable::No { longest, stuck_at } };
-            state = last.before;
-            flip(&mut explained, last.entry);
-            self.put_back(last.entry);
-            entry = self.next[last.entry as usize];
+            choice.taken = Some((call, std::mem::replace(&mut state, after)));
+            self.lift(call);
+            choices.push(self.choice());
         }
         Linearizable::Yes
+    }
+
+    /// The calls that could come next, the most likely last: the one with the lowest zxid (a read
+    /// after the write that it may show); then what nobody knows of, which has taken effect if the
+    /// first does not fit; then the others.
+    fn choice(&self) -> Choice {
+        let head = 2 * self.part.len() as u32;
+        let mut left = Vec::new();
+        let mut entry = self.next[head as usize];
+        while entry != head && is_call(entry) {
+            left.push(entry);
+            entry = self.next[entry as usize];
+        }
+        left.sort_by_cached_key(|entry| std::cmp::Reverse(self.likelihood(*entry)));
+        let unknown = left.iter().take_while(|entry| self.operation(**entry).reply().is_none()).count();
+        if let Some(first) = left.pop_if(|entry| self.operation(*entry).reply().is_some()) {
+            left.rotate_left(unknown);
+            left.push(first);
+        }
+        Choice { left, taken: None }
+    }
+
+    fn likelihood(&self, entry: u32) -> (i64, bool, u32) {
+        let operation = self.operation(entry);
+        let writes = matches!(operation.call.call, Call::Write(_) | Call::Multi(_));
+        (operation.reply().map_or(i64::MAX, |reply| reply.zxid.0), !writes, entry)
     }
 
     /// Whether the operation may take effect now. One of unknown outcome that changes nothing is

@@ -190,10 +190,16 @@ impl World {
 
     /// Removes a task: cancelled, ended, or its process is no more. Its future is dropped later.
     pub fn remove_task(&mut self, key: Key) {
-        if let Some(body) = self.tasks.remove(key) {
-            self.graveyard.extend(body.future);
-            self.wakes.extend(body.joiner);
-        }
+        let future = self.take_task(key);
+        self.graveyard.extend(future);
+    }
+
+    /// Removes a task and gives its future, unless it is being polled, to be dropped with nothing
+    /// borrowed.
+    fn take_task(&mut self, key: Key) -> Option<BoxFuture> {
+        let body = self.tasks.remove(key)?;
+        self.wakes.extend(body.joiner);
+        body.future
     }
 
     /// Lets the tasks run that became ready while their node was paused.
@@ -227,8 +233,10 @@ impl SimTask {
         SimTask { world, key }
     }
 
+    /// The task is dropped here and now: whoever awaits the handle finds it dropped.
     fn remove(&self) {
-        world::with(self.world, |world| world.remove_task(self.key));
+        let future = world::with(self.world, |world| world.take_task(self.key)).flatten();
+        drop(future);
     }
 }
 

@@ -210,9 +210,7 @@ impl<R: Runtime> Server<R> {
                 _ => {}
             }
         }
-        for number in &satisfied {
-            self.reads.remove(number);
-        }
+        self.reads.retain(|number, _| !satisfied.contains(number));
         if !satisfied.is_empty() {
             self.pump(connection);
         }
