@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{BrokerId, ServerId};
 use wyrdlog::base::plants::Plants;
+use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Member};
 
 use crate::draw::Draw;
@@ -82,6 +83,7 @@ pub struct Cluster {
     pub stopped: Vec<Stopped>,
     machines: Vec<Machine>,
     coordinator: coordinator::Config,
+    broker: broker::Config,
     ended: Arc<Mutex<BTreeMap<u16, Ended>>>,
     draw: Draw,
     replaced_coordinators: usize,
@@ -113,6 +115,7 @@ impl Cluster {
             stopped: Vec::new(),
             machines,
             coordinator: coordinator_config(plan, plants),
+            broker: broker_config(plan, plants),
             ended: Arc::default(),
             draw: Draw::new(plan.schedule.product_seed, "restarts"),
             replaced_coordinators: 0,
@@ -231,15 +234,26 @@ impl Cluster {
         if machine.held_down > 0 || self.simulation.is_running(machine.id) {
             return;
         }
-        let Part::Coordinator(server) = machine.part else { return };
         let (stop, stopped) = watch::channel(false);
-        machine.stop = Some(stop);
-        let config = coordinator::Config { id: server, ..self.coordinator.clone() };
         let (directory, ended) = (machine.directory, self.ended.clone());
-        self.simulation.start(machine.id, |runtime| async move {
-            let result = product::coordinator(runtime, config, directory, stopped).await;
-            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result);
-        });
+        let note = move |result| drop(ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result));
+        match machine.part {
+            Part::Coordinator(id) => {
+                let config = coordinator::Config { id, ..self.coordinator.clone() };
+                self.simulation.start(machine.id, |runtime| async move {
+                    note(product::coordinator(runtime, config, directory, stopped).await);
+                });
+            }
+            Part::Broker(id) => {
+                let listen_address = Address::new(host(machine.part), BROKER_PORT);
+                let config = broker::Config { id, listen_address, ..self.broker.clone() };
+                self.simulation.start(machine.id, |runtime| async move {
+                    note(product::broker(runtime, config, stopped).await);
+                });
+            }
+            Part::Client(_) => return,
+        }
+        machine.stop = Some(stop);
     }
 
     /// Keeps a machine's process from being started again until [`Cluster::release`].
@@ -370,6 +384,20 @@ fn coordinator_config(plan: &Plan, plants: Plants) -> coordinator::Config {
     config.snapshot_entries = draw.pick(&[50, 200, 1_000, 100_000]).copied().unwrap_or(1_000);
     config.limits.trailing_entries = draw.pick(&[0, 20, 200, 10_000]).copied().unwrap_or(10_000);
     config.limits.snapshot_chunk_bytes_max = draw.pick(&[256, 4_096, 262_144]).copied().unwrap_or(262_144);
+    config.plants = plants;
+    config
+}
+
+fn broker_config(plan: &Plan, plants: Plants) -> broker::Config {
+    let coordinator = |id| Address::new(host(Part::Coordinator(ServerId(id))), CLIENT_PORT);
+    let coordinators = (1..=plan.cluster.coordinators).map(coordinator).collect();
+    let unset = Address::new("unset", BROKER_PORT);
+    let mut draw = Draw::new(plan.schedule.product_seed, "broker");
+    let mut config = broker::Config::new(BrokerId(0), unset, coordinators);
+    config.session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
+    config.replica_lag_max = Duration::from_millis(plan.cluster.replica_lag_max_ms);
+    config.segment_bytes = draw.pick(&[8 * 1024, 64 * 1024, 1024 * 1024]).copied().unwrap_or(1024 * 1024);
+    config.auto_create_topics = false;
     config.plants = plants;
     config
 }

@@ -8,13 +8,11 @@ use std::path::Path;
 
 use tokio::sync::watch;
 use wyrdlog::base::ids::ServerId;
+use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Listeners};
-use wyrdlog::runtime::{Disk, OpenMode};
+use wyrdlog::runtime::{Disk, Network, OpenMode};
 
 use crate::engine::SimRuntime;
-
-/// Whether brokers can be started. Scenarios that need them are refused while they cannot.
-pub const HAS_BROKER: bool = false;
 
 /// How a process ended.
 pub type Ended = Result<(), String>;
@@ -38,6 +36,12 @@ pub async fn coordinator(
     format_if_empty(&runtime, config.id, directory).await?;
     let listeners = Listeners::bind(&runtime, &config).await.map_err(|error| error.to_string())?;
     coordinator::run(runtime, config, listeners, stop).await.map_err(|error| error.to_string())
+}
+
+/// Runs a broker until `stop` becomes true or it fails.
+pub async fn broker(runtime: SimRuntime, config: broker::Config, stop: watch::Receiver<bool>) -> Ended {
+    let listener = runtime.listen(&config.listen_address).await.map_err(|error| error.to_string())?;
+    broker::run(runtime, config, listener, stop).await.map_err(|error| error.to_string())
 }
 
 /// What an operator does once, before the first start.

@@ -21,7 +21,6 @@ use crate::faults::{Fate, Injector, Struck};
 use crate::history::{Client, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
-use crate::product;
 use crate::scenario::{Plan, Scenario, Workload};
 use crate::schedule::{Due, Schedule, TriggerTracker};
 use crate::tamper::Record;
@@ -149,9 +148,6 @@ pub enum CannotRun {
     /// The schedule names a plant that does not exist.
     #[error(transparent)]
     Plant(#[from] UnknownPlant),
-    /// The scenario needs what this build does not have.
-    #[error("scenario '{0}' has brokers, which this build cannot start; use one without, such as 'coordinator'")]
-    NoBroker(String),
 }
 
 /// Runs `seed` of `scenario`.
@@ -172,9 +168,6 @@ pub fn run_schedule(scenario: &Scenario, schedule: &Schedule, options: &Options)
 
 /// Runs `plan`.
 pub fn run_plan(plan: &Plan, options: &Options) -> Result<Run, CannotRun> {
-    if plan.cluster.brokers > 0 && !product::HAS_BROKER {
-        return Err(CannotRun::NoBroker(plan.schedule.scenario.clone()));
-    }
     let plant: Option<Plant> = plan.schedule.plant.as_deref().map(str::parse).transpose()?;
     let plants = plant.map_or(Plants::NONE, Plants::only);
     let mut driver = Driver::new(plan, plants, options);

@@ -28,7 +28,8 @@ pub async fn run<R: Runtime>(
         let Foundation { shared, partitions, proposals, clean } = foundation;
         cluster::start(shared, partitions, proposals, clean, advertised).await.map_err(|error| error.to_string())
     };
-    run_with(runtime, config, listener, stop, join).await
+    // On the heap: the types of a broker's futures nest deeply, and who runs one nests them further.
+    Box::pin(run_with(runtime, config, listener, stop, join)).await
 }
 
 impl<R: Runtime> MetadataSink<R> for Partitions<R> {

@@ -7,7 +7,6 @@ use serde::Serialize;
 use wyrdlog::base::plants::Plant;
 
 use super::{CLEAN, FAILED, Output, Trouble, names};
-use crate::product;
 use crate::scenario::Scenario;
 use crate::sweep::{self, Plan};
 use crate::verdict::Property;
@@ -58,7 +57,7 @@ const OF_THE_COORDINATOR: &[Plant] = &[Plant::Zk3911, Plant::LateWatch];
 /// Carries it out. Clean if every bug that can be executed was found.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
-    let has_brokers = scenario.cluster.brokers != Some(0) && product::HAS_BROKER;
+    let has_brokers = scenario.cluster.brokers != Some(0);
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
     let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_none_or(|wanted| wanted == *plant));
     let mut rows = Vec::new();

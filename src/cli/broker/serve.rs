@@ -2,17 +2,20 @@
 
 use tokio::sync::watch;
 
-use crate::broker::Config;
+use crate::broker::{self, Config};
 use crate::cli::failure::Failure;
 use crate::runtime::Network;
 use crate::runtime::tokio_runtime::TokioRuntime;
 
 /// Runs a broker until `stop` becomes true or it fails.
 pub(in crate::cli) async fn serve(
-    _runtime: TokioRuntime,
+    runtime: TokioRuntime,
     config: Config,
-    _listener: <TokioRuntime as Network>::Listener,
-    _stop: watch::Receiver<bool>,
+    listener: <TokioRuntime as Network>::Listener,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    Err(Failure::failed(format!("broker {}: this build has no broker yet", config.id)))
+    let id = config.id;
+    broker::run(runtime, config, listener, stop)
+        .await
+        .map_err(|error| Failure::failed(format!("broker {id}: {error}")))
 }
