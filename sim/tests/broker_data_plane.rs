@@ -1,6 +1,8 @@
 //! The broker's data plane on the engine, under hand-made metadata: records go in and come out over
 //! the wire, followers follow, leaders change, and every invariant watches.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 #[path = "data_plane/truth.rs"]
 mod truth;
 
