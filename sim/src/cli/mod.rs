@@ -3,6 +3,7 @@
 
 mod demo;
 mod failure;
+mod logging;
 mod names;
 mod plants;
 mod replay;
@@ -27,6 +28,8 @@ const USAGE: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: logging::LogArguments,
 }
 
 #[derive(Subcommand)]
@@ -61,14 +64,15 @@ type Trouble = Box<dyn std::error::Error>;
 /// Parses the command line and carries it out.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let Arguments { command, log } = Arguments::parse();
+    let result = log.start().and_then(|()| match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Plants(arguments) => plants::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-    };
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {

@@ -76,6 +76,12 @@ pub(super) struct Body {
     priority: u64,
 }
 
+impl Body {
+    pub(super) fn is_polled(&self) -> bool {
+        self.future.is_none()
+    }
+}
+
 /// A task taken out to be polled.
 pub(super) struct Polling {
     pub key: Key,

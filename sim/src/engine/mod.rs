@@ -41,4 +41,4 @@ pub use observe::{Observation, Observer};
 pub use runtime::SimRuntime;
 pub use simulation::Simulation;
 pub use view::View;
-pub use world::{Failure, NodeId, Stop};
+pub use world::{Failure, NodeId, Stop, here};

@@ -132,6 +132,19 @@ thread_local! {
     static WORLD: RefCell<Option<Box<World>>> = const { RefCell::new(None) };
 }
 
+/// The virtual time on this thread, in nanoseconds, and the node whose task runs there at present:
+/// for logs, which have no handle of the simulation.
+#[must_use]
+pub fn here() -> Option<(u64, Option<Arc<str>>)> {
+    let look = |cell: &RefCell<Option<Box<World>>>| {
+        let world = cell.try_borrow().ok()?;
+        let world = world.as_deref()?;
+        let running = world.tasks.iter().find(|(_, body)| body.is_polled());
+        Some((world.now_ns, running.map(|(_, body)| world.node(body.node).name.clone())))
+    };
+    WORLD.try_with(look).ok().flatten()
+}
+
 /// Calls `f` with this thread's world, if it is the one called `id`.
 #[inline]
 pub(super) fn with<R>(id: u64, f: impl FnOnce(&mut World) -> R) -> Option<R> {

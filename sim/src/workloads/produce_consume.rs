@@ -297,8 +297,14 @@ impl Sending {
         let recorded = async move {
             let outcome = match delivery.await {
                 Sent::Acknowledged { offset } => Outcome::Ok(Reply::Sent { offset }),
-                Sent::Failed(_) => Outcome::Failed,
-                Sent::Unknown(_) => Outcome::Unknown,
+                Sent::Failed(error) => {
+                    tracing::debug!(%error, "a record was not taken");
+                    Outcome::Failed
+                }
+                Sent::Unknown(error) => {
+                    tracing::debug!(%error, "what became of a record is unknown");
+                    Outcome::Unknown
+                }
             };
             workload.complete(op, outcome);
         };
