@@ -142,7 +142,9 @@ impl Cluster {
     /// Who is who, for the invariants.
     #[must_use]
     pub fn topology(&self, plan: &Plan) -> Topology {
-        let topic = |topic: &crate::scenario::Topic| (Arc::from(topic.name.as_str()), (topic.min_in_sync as usize, topic.durability));
+        let topic = |topic: &crate::scenario::Topic| {
+            (Arc::from(topic.name.as_str()), (topic.min_in_sync as usize, topic.durability))
+        };
         let roles = self.roles();
         Topology {
             brokers: roles.brokers,

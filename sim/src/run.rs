@@ -200,7 +200,7 @@ impl<'p> Driver<'p> {
         let cluster = Cluster::new(plan, clients, plants, options.trace.clone());
         let topology = cluster.topology(plan);
         let depth =
-            if plan.schedule.seed % RECOMPUTED_OF == 0 { Depth::Recomputed } else { Depth::Incremental };
+            if plan.schedule.seed.is_multiple_of(RECOMPUTED_OF) { Depth::Recomputed } else { Depth::Incremental };
         let invariants = Invariants::new(topology.clone(), depth);
         let tracker = TriggerTracker::new(&plan.schedule.faults, cluster.roles());
         let (clients, mains) = workloads(plan, &cluster);

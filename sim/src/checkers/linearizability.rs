@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wyrdlog::base::ids::Zxid;
+
 use crate::history::coordinator::{
     Answer, Call, CoordinatorHistory, CoordinatorOp, PathIndex, Refusal, Register, Write,
 };
@@ -23,13 +25,17 @@ pub const STEPS_MAX: u64 = 400_000;
 /// The registers that exist; the state that operations are replayed on.
 type State = BTreeMap<PathIndex, Register>;
 
+/// Where values came to be, by the state machine's own record. It suggests what to try first and
+/// proves nothing: a search without it gives the same verdict, later.
+pub type Hints = BTreeMap<u64, Zxid>;
+
 /// Searches a linearization for every independent part of `history`.
 #[must_use]
-pub fn check(history: &CoordinatorHistory, steps_max: u64) -> Findings {
+pub fn check(history: &CoordinatorHistory, hints: &Hints, steps_max: u64) -> Findings {
     let mut findings = Findings::new(Property::Linearizability);
     for part in independent_parts(history) {
         let time_ns = part.iter().filter_map(|op| history.operations[*op as usize].completed_ns).max().unwrap_or(0);
-        let verdict = Search::new(history, &part, steps_max).run();
+        let verdict = Search::new(history, hints, &part, steps_max).run();
         findings
             .check(verdict == Linearizable::Yes, time_ns, involved(&verdict), || evidence(history, &part, &verdict));
     }
@@ -203,12 +209,31 @@ enum Linearizable {
 /// part, entry 2i + 1 returns it. The list's head is entry `2 * calls.len()`.
 struct Search<'h> {
     history: &'h CoordinatorHistory,
+    hints: &'h Hints,
     part: &'h [OpId],
     next: Vec<u32>,
     previous: Vec<u32>,
     /// Completed operations that are not explained yet.
     unexplained: usize,
     steps_max: u64,
+}
+
+/// When an operation seems to have taken effect.
+enum Likely {
+    /// At this zxid, behind the write at it if it is a read.
+    At(Zxid, bool),
+    /// At any time, or never.
+    Any,
+    /// Never, as far as is known.
+    Never,
+}
+
+/// The value that a write leaves, if it leaves one.
+fn written(write: &Write) -> Option<u64> {
+    match *write {
+        Write::Create { value, .. } | Write::Set { value, .. } => Some(value),
+        Write::Delete { .. } | Write::Check { .. } => None,
+    }
 }
 
 /// One choice of a search: what could come next at this point, and which of it was taken.
@@ -220,7 +245,7 @@ struct Choice {
 }
 
 impl<'h> Search<'h> {
-    fn new(history: &'h CoordinatorHistory, part: &'h [OpId], steps_max: u64) -> Self {
+    fn new(history: &'h CoordinatorHistory, hints: &'h Hints, part: &'h [OpId], steps_max: u64) -> Self {
         let operation = |at: usize| &history.operations[part[at] as usize];
         // A call precedes a return at the same instant: the two then count as concurrent.
         let mut order: Vec<(u64, bool, u32)> = Vec::with_capacity(part.len() * 2);
@@ -240,7 +265,7 @@ impl<'h> Search<'h> {
         next[last as usize] = head;
         previous[head as usize] = last;
         let unexplained = (0..part.len()).filter(|at| operation(*at).reply().is_some()).count();
-        Search { history, part, next, previous, unexplained, steps_max }
+        Search { history, hints, part, next, previous, unexplained, steps_max }
     }
 
     fn operation(&self, entry: u32) -> &'h CoordinatorOp {
@@ -293,30 +318,48 @@ impl<'h> Search<'h> {
         Linearizable::Yes
     }
 
-    /// The calls that could come next, the most likely last: the one with the lowest zxid (a read
-    /// after the write that it may show); then what nobody knows of, which has taken effect if the
-    /// first does not fit; then the others.
+    /// The calls that could come next, the most likely last: the one with the lowest zxid; then
+    /// those of which nobody knows, which have taken effect if the first does not fit; then the
+    /// others by zxid; then those whose values never came to be.
     fn choice(&self) -> Choice {
         let head = 2 * self.part.len() as u32;
-        let mut left = Vec::new();
+        let (mut dated, mut open, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let mut entry = self.next[head as usize];
         while entry != head && is_call(entry) {
-            left.push(entry);
+            match self.likely(entry) {
+                Likely::At(zxid, is_read) => dated.push((zxid, is_read, entry)),
+                Likely::Any => open.push(entry),
+                Likely::Never => left.push(entry),
+            }
             entry = self.next[entry as usize];
         }
-        left.sort_by_cached_key(|entry| std::cmp::Reverse(self.likelihood(*entry)));
-        let unknown = left.iter().take_while(|entry| self.operation(**entry).reply().is_none()).count();
-        if let Some(first) = left.pop_if(|entry| self.operation(*entry).reply().is_some()) {
-            left.rotate_left(unknown);
-            left.push(first);
-        }
+        dated.sort_unstable_by(|one, other| other.cmp(one));
+        let first = dated.pop();
+        left.extend(dated.into_iter().map(|(_, _, entry)| entry));
+        left.extend(open);
+        left.extend(first.map(|(_, _, entry)| entry));
         Choice { left, taken: None }
     }
 
-    fn likelihood(&self, entry: u32) -> (i64, bool, u32) {
+    /// Where the operation took effect, by its reply or by what it wrote.
+    fn likely(&self, entry: u32) -> Likely {
         let operation = self.operation(entry);
-        let writes = matches!(operation.call.call, Call::Write(_) | Call::Multi(_));
-        (operation.reply().map_or(i64::MAX, |reply| reply.zxid.0), !writes, entry)
+        let call = &operation.call.call;
+        if let Some(reply) = operation.reply() {
+            // A read shows the write at its own zxid.
+            return Likely::At(reply.zxid, !matches!(call, Call::Write(_) | Call::Multi(_)));
+        }
+        let writes = match call {
+            Call::Write(write) => std::slice::from_ref(write),
+            Call::Multi(writes) => writes.as_slice(),
+            Call::SyncRead(_) | Call::Read(_) | Call::SyncChildren(_) => &[],
+        };
+        let mut values = writes.iter().filter_map(written).peekable();
+        if values.peek().is_none() {
+            return Likely::Any;
+        }
+        let at = values.find_map(|value| self.hints.get(&value));
+        at.map_or(Likely::Never, |zxid| Likely::At(*zxid, false))
     }
 
     /// Whether the operation may take effect now. One of unknown outcome that changes nothing is
@@ -376,7 +419,7 @@ pub(crate) mod examples {
 
     use super::*;
     use crate::history::coordinator::Reply;
-    use wyrdlog::base::ids::{SessionId, Zxid};
+    use wyrdlog::base::ids::SessionId;
 
     pub struct Script {
         pub history: CoordinatorHistory,
@@ -418,7 +461,7 @@ mod tests {
     use super::*;
 
     fn judge(script: &Script) -> Findings {
-        check(&script.history, 100_000)
+        check(&script.history, &Hints::new(), 100_000)
     }
 
     #[test]
@@ -512,7 +555,7 @@ mod tests {
             script.ok(1, 100, set(0, client, None), Answer::Refused(Refusal::BadVersion), 1);
             script.unknown(1, create(0, client + 100));
         }
-        let findings = check(&script.history, 3);
+        let findings = check(&script.history, &Hints::new(), 3);
         assert_eq!(findings.violated, 1);
         assert!(findings.violations[0].evidence.contains("undecided"), "{:?}", findings.violations);
     }
@@ -531,6 +574,6 @@ mod tests {
             version += 1;
             script.ok(at + 6, at + 8, Call::SyncRead(0), value(version, round), 1 + round as i64);
         }
-        assert!(check(&script.history, 200_000).passed());
+        assert!(check(&script.history, &Hints::new(), 200_000).passed());
     }
 }

@@ -23,6 +23,18 @@ impl Committed {
         self.changes.insert((path, zxid), state);
     }
 
+    /// Where each value came to be, by the zxid of the change.
+    #[must_use]
+    pub fn written_at(&self) -> BTreeMap<u64, Zxid> {
+        let mut written = BTreeMap::new();
+        for ((_, zxid), state) in &self.changes {
+            if let Some(register) = state {
+                written.entry(register.value).or_insert(*zxid);
+            }
+        }
+        written
+    }
+
     /// The state of `path` at `zxid`.
     #[must_use]
     pub fn at(&self, path: PathIndex, zxid: Zxid) -> Option<Register> {

@@ -50,7 +50,8 @@ pub(super) fn describe(verdict: &Verdict, schedule: &Schedule, file: &str) -> St
 pub(super) fn faults(schedule: &Schedule) -> String {
     let printed = schedule.print();
     let mut text = format!("faults:   {}\n", schedule.faults.len());
-    let lines = printed.lines().filter(|line| line.starts_with("when") || line.starts_with("do") || line.starts_with("for_ms"));
+    let lines =
+        printed.lines().filter(|line| line.starts_with("when") || line.starts_with("do") || line.starts_with("for_ms"));
     for line in lines {
         let indent = if line.starts_with("when") { "  - " } else { "    " };
         let _ = writeln!(text, "{indent}{line}");

@@ -95,7 +95,8 @@ pub(super) fn describe(verdict: &Verdict, cpu: Duration) -> String {
     );
     let reached = verdict.probes.iter().filter(|(_, count)| **count > 0);
     let reached: Vec<String> = reached.map(|(probe, count)| format!("{probe} {count}")).collect();
-    text += &format!("  reached   {}\n", if reached.is_empty() { "nothing rare".to_owned() } else { reached.join(", ") });
+    text +=
+        &format!("  reached   {}\n", if reached.is_empty() { "nothing rare".to_owned() } else { reached.join(", ") });
     let checked = verdict.findings.iter().filter(|one| one.evaluations > 0);
     let checked: Vec<String> = checked.map(|one| format!("{} {}", one.property, one.evaluations)).collect();
     text + &format!("  evaluated {}\n", checked.join(", "))

@@ -59,11 +59,8 @@ impl Driver<'_> {
         beyond_budget: bool,
     ) -> Verdict {
         let schedule = &self.plan.schedule;
-        let evaluated = |one: &Findings| Evaluated {
-            property: one.property,
-            evaluations: one.evaluations,
-            violated: one.violated,
-        };
+        let evaluated =
+            |one: &Findings| Evaluated { property: one.property, evaluations: one.evaluations, violated: one.violated };
         let topics = self.plan.cluster.topics.iter();
         Verdict {
             seed: schedule.seed,
@@ -171,9 +168,8 @@ fn count<'o, C: 'o, R: 'o>(
             Outcome::Failed => requests.failed += 1,
             Outcome::Unknown => requests.unknown += 1,
         }
-        let lasts = |struck: &Struck| {
-            struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns))
-        };
+        let lasts =
+            |struck: &Struck| struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns));
         requests.under_fault += u64::from(faults.iter().any(lasts));
     }
 }

@@ -1,6 +1,8 @@
 //! How much CPU a piece of work took on this thread.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[allow(clippy::disallowed_types, reason = "it measures simulations from outside")]
+use std::time::Instant;
 
 /// What `work` gives, and the CPU time that it took on this thread; where the operating system
 /// does not tell, the time that passed.

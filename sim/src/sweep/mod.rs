@@ -141,10 +141,11 @@ impl Summary {
 
 /// Whether a seed is run twice: spread over the seeds, and the same whoever asks.
 fn is_run_again(seed: u64) -> bool {
-    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % AGAIN_OF == 0
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).is_multiple_of(AGAIN_OF)
 }
 
 /// Runs all seeds; `progress` is told of each as it ends.
+#[allow(clippy::disallowed_methods, reason = "one simulation a thread, outside of any")]
 pub fn sweep(plan: &Plan, mut progress: impl FnMut(&Swept)) -> Result<Summary, CannotRun> {
     let left: Mutex<VecDeque<u64>> = Mutex::new(plan.seeds.clone().collect());
     let (sender, receiver) = mpsc::channel();

@@ -329,7 +329,8 @@ fn outcome_of(call: &Call, result: Result<Response, CoordinatorError>, zxid: Opt
 /// The registers among a node's children, in ascending order. A foreign name is a register that
 /// does not exist, which no state explains.
 fn indexes(children: &[Arc<str>]) -> Vec<PathIndex> {
-    let index = |name: &Arc<str>| name.strip_prefix('r').and_then(|number| number.parse().ok()).unwrap_or(PathIndex::MAX);
+    let index =
+        |name: &Arc<str>| name.strip_prefix('r').and_then(|number| number.parse().ok()).unwrap_or(PathIndex::MAX);
     let mut indexes: Vec<PathIndex> = children.iter().map(index).collect();
     indexes.sort_unstable();
     indexes

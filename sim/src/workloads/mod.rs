@@ -47,9 +47,11 @@ impl Load {
         self.view.now_ns() >= self.ends_ns
     }
 
-    /// Waits for the next request.
+    /// Waits for the next request. No wait that began under faults reaches into the liveness phase.
     pub async fn pause(&self, runtime: &SimRuntime) {
-        let mean = if self.view.now_ns() >= self.healed_ns { self.pause.min(HEALED_PAUSE_MAX) } else { self.pause };
-        runtime.sleep(runtime.random_duration("pause", Duration::ZERO, mean * 2)).await;
+        let left = Duration::from_nanos(self.healed_ns.saturating_sub(self.view.now_ns()));
+        let mean = if left.is_zero() { self.pause.min(HEALED_PAUSE_MAX) } else { self.pause };
+        let pause = runtime.random_duration("pause", Duration::ZERO, mean * 2);
+        runtime.sleep(if left.is_zero() { pause } else { pause.min(left) }).await;
     }
 }

@@ -260,12 +260,7 @@ struct Sending {
 }
 
 impl Sending {
-    fn new(
-        workload: Arc<ProduceConsume>,
-        cluster: &Cluster<SimRuntime>,
-        runtime: SimRuntime,
-        client: Client,
-    ) -> Self {
+    fn new(workload: Arc<ProduceConsume>, cluster: &Cluster<SimRuntime>, runtime: SimRuntime, client: Client) -> Self {
         let draw = |purpose| runtime.random_below(purpose, 100) as u32;
         let is_idempotent = draw("idempotent") < workload.shares.idempotent_percent;
         let all = is_idempotent || draw("acks") < workload.shares.acks_all_percent;

@@ -80,7 +80,8 @@ impl Sessions {
             4 => coordinator.delete(own, None).await,
             5..=6 => coordinator.get_children(PARENT, true).await.map(drop),
             7..=8 => {
-                let other = format!("{PARENT}/c{}-{}", runtime.random_below("other", 32), runtime.random_below("other", NAMES));
+                let other =
+                    format!("{PARENT}/c{}-{}", runtime.random_below("other", 32), runtime.random_below("other", NAMES));
                 coordinator.exists(other, true).await.map(drop)
             }
             _ => coordinator.get_data(own, true).await.map(drop),

@@ -108,6 +108,9 @@ impl<D: Disk + Clone> Storage<D> {
         } else {
             open_wal(&disk, wal_number).await?
         };
+        // An earlier process may have ended between a rename and its sync: what replaces the files
+        // that are removed next must have a durable name.
+        disk.sync_directory(root).await.map_err(StorageError::io(root))?;
         for number in numbers {
             let path = wal_path(number);
             disk.remove_file(&path).map_err(StorageError::io(&path))?;

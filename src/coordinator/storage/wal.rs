@@ -97,8 +97,12 @@ impl<D: Disk> Wal<D> {
         if torn_bytes > 0 {
             file.truncate(len as u64).map_err(failed)?;
         }
-        // What a crashed process left in the operating system's cache counts only once it is
-        // durable: a vote or an acknowledgement may follow from it.
+        // What an earlier process left in the operating system's cache counts only once it is
+        // durable: a vote or an acknowledgement may follow from it. It is written again first: if a
+        // sync failed, the system has marked its pages clean, and a sync alone would succeed
+        // without them ("fsyncgate").
+        let known = known_durable(&bytes, len);
+        file.write_at(known as u64, &[IoSlice::new(&bytes[known..len])]).map_err(failed)?;
         file.sync().await.map_err(failed)?;
         let wal = Wal { path: path.to_owned(), file, len: len as u64, durable: len as u64, buffer: BytesMut::new() };
         Ok((wal, Recovered { records, torn_bytes }))
@@ -191,6 +195,16 @@ fn parse(bytes: &Bytes) -> (Vec<Bytes>, usize) {
     (records, position)
 }
 
+/// How much of the readable part its last record says was durable when it was written.
+fn known_durable(bytes: &Bytes, readable: usize) -> usize {
+    let (mut position, mut known) = (0, 0);
+    while let Some((payload, durable)) = record_at(bytes, position).filter(|_| position < readable) {
+        position += HEADER_BYTES + payload.len();
+        known = usize::try_from(durable).unwrap_or(0);
+    }
+    known.min(readable)
+}
+
 /// `readable` if a record behind it says that more than that was durable.
 fn damage(bytes: &Bytes, readable: usize) -> Option<u64> {
     let was_durable =
@@ -226,6 +240,14 @@ mod tests {
         let (records, end) = parse(&bytes);
         assert_eq!((records.len(), end), (1, 30));
         assert_eq!(damage(&bytes, end), None);
+    }
+
+    #[test]
+    fn what_the_last_record_does_not_call_durable_is_to_be_written_again() {
+        let bytes = Bytes::from(file_of(&[(b"first", 0), (b"second", 30), (b"third", 30)]));
+        assert_eq!(known_durable(&bytes, bytes.len()), 30);
+        assert_eq!(known_durable(&bytes, 30), 0);
+        assert_eq!(known_durable(&Bytes::new(), 0), 0);
     }
 
     #[test]

@@ -53,12 +53,15 @@ impl World {
         };
         let travel = net.links[from.index()][to.index()].travel(self.seed, self.now_ns, bytes);
         let pipe = &mut connection.pipes[side];
-        let mut arrival_ns = travel.arrival_ns.max(pipe.last_arrival_ns);
+        let mut arrival_ns = travel.arrival_ns;
         for loss in 0..travel.losses {
             effects.segments_lost += 1;
             let first_ns = nanos(config.network.retransmit_first);
             arrival_ns = arrival_ns.saturating_add((first_ns << loss).min(nanos(config.network.retransmit_most)));
         }
+        // Segments that are lost together are retransmitted together (RFC 2018): one waits for
+        // those before it, but its own time-outs do not begin only then.
+        arrival_ns = arrival_ns.max(pipe.last_arrival_ns);
         pipe.last_arrival_ns = arrival_ns;
         pipe.unacknowledged_bytes += bytes;
         pipe.segments.push_back(Segment { arrival_ns, payload });
