@@ -6,6 +6,7 @@ Says what it has seen, one line a claim. A line that starts with "do:" asks whoe
 do something to the processes; the answer on standard input is one line.
 """
 
+import faulthandler
 import sys
 import threading
 import time
@@ -180,7 +181,8 @@ def failover(zk):
     session = zk.client_id[0]
     zk.create("/kept", b"before", ephemeral=True)
     events = []
-    zk.get("/kept", watch=lambda event: events.append(event.type))
+    # kazoo tells every watch of changes of the session's state too, as events of type NONE.
+    zk.get("/kept", watch=lambda event: event.type != "NONE" and events.append(event.type))
     acknowledged = []
     stop = threading.Event()
 
@@ -199,7 +201,7 @@ def failover(zk):
         other.close()
 
     zk.create("/log", b"")
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     eventually("writes before", lambda: len(acknowledged) > 50)
     for turn in range(2):
@@ -240,6 +242,7 @@ def each_server_agrees():
 
 
 def main():
+    faulthandler.dump_traceback_later(240, exit=True)
     zk = client(timeout=20.0)
     nodes(zk)
     access(zk)
