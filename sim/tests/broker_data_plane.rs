@@ -1,6 +1,8 @@
 //! The broker's data plane on the engine, under hand-made metadata: records go in and come out over
 //! the wire, followers follow, leaders change, and every invariant watches.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 #[path = "data_plane/truth.rs"]
 mod truth;
 
@@ -17,6 +19,7 @@ use wyrdlog::base::address::Address;
 use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::{BrokerId, TopicPartition};
 use wyrdlog::base::partition_state::Durability;
+use wyrdlog::base::plants::{Plant, Plants};
 use wyrdlog::broker::{Config, run_with};
 use wyrdlog::client::consumer::OffsetSpec;
 use wyrdlog::client::{ClientConfig, Cluster, Consumer, ConsumerConfig, Outcome, Producer, ProducerConfig};
@@ -42,6 +45,7 @@ struct World {
     invariants: Rc<RefCell<Invariants>>,
     events: Rc<RefCell<Vec<Event>>>,
     stops: BTreeMap<BrokerId, watch::Sender<bool>>,
+    plants: Plants,
 }
 
 impl World {
@@ -70,7 +74,7 @@ impl World {
             });
         })));
         let truth = Truth::new(&ids, &TOPICS, min_in_sync);
-        World { simulation, brokers, client, truth, invariants, events, stops: BTreeMap::new() }
+        World { simulation, brokers, client, truth, invariants, events, stops: BTreeMap::new(), plants: Plants::NONE }
     }
 
     fn node(&self, broker: i32) -> NodeId {
@@ -81,13 +85,14 @@ impl World {
         let (id, node) = (BrokerId(broker), self.node(broker));
         let (stop, stopped) = watch::channel(false);
         self.stops.insert(id, stop);
-        let truth = self.truth.clone();
+        let (truth, plants) = (self.truth.clone(), self.plants);
         self.simulation.start(node, move |runtime| async move {
             let address = Address::new(host(id), PORT);
             let listener = runtime.listen(&address).await.unwrap();
             let mut config = Config::new(id, address, Vec::new());
             config.replica_lag_max = Duration::from_secs(2);
             config.segment_bytes = 4 * 1024;
+            config.plants = plants;
             let join = |foundation| Plane::join(truth, foundation);
             run_with::<SimRuntime, Plane, _>(runtime, config, listener, stopped, join).await.expect("the broker runs");
         });
@@ -123,11 +128,17 @@ impl World {
         }
     }
 
-    fn crash(&mut self, broker: i32, next: i32) {
+    /// The process dies, or the power goes.
+    fn crash(&mut self, broker: i32, next: i32, cuts_power: bool) {
         let node = self.node(broker);
-        let note = FaultNote::ProcessCrashed(Node(u16::try_from(node.index()).unwrap()));
+        let hit = Node(u16::try_from(node.index()).unwrap());
+        let note = if cuts_power { FaultNote::PowerLost(vec![hit]) } else { FaultNote::ProcessCrashed(hit) };
         self.invariants.borrow_mut().fault(self.simulation.now_ns(), &note);
-        self.simulation.crash(node);
+        if cuts_power {
+            self.simulation.power_off(node);
+        } else {
+            self.simulation.crash(node);
+        }
         self.truth.fail(BrokerId(broker), BrokerId(next));
         self.observe_commits();
     }
@@ -262,13 +273,13 @@ fn records_come_out_as_they_went_in_and_survive_a_clean_restart() {
 
 #[test]
 fn followers_hold_what_is_acknowledged_and_one_of_them_takes_over() {
-    for seed in 0..8 {
+    for seed in 0..16 {
         let mut world = World::new(seed, 3, 2);
         world.start_all();
         let acknowledged = Acknowledged::default();
         world.produce(&acknowledged, 0..150);
         world.run(Duration::from_millis(150 + 40 * seed));
-        world.crash(1, 2 + (seed % 2) as i32);
+        world.crash(1, 2 + (seed % 2) as i32, seed % 4 >= 2);
         world.run(Duration::from_millis(300));
         world.start(1);
         world.wait_for_client();
@@ -283,6 +294,77 @@ fn followers_hold_what_is_acknowledged_and_one_of_them_takes_over() {
         assert!(
             world.count(|event| matches!(event, Event::Replica(_, ReplicaEvent::Acknowledged { acks: -1, .. }))) >= 300
         );
+    }
+}
+
+#[test]
+fn an_acknowledgement_before_replication_is_seen() {
+    let mut world = World::new(1, 3, 2);
+    world.plants = Plants::only(Plant::Canary);
+    world.start_all();
+    world.produce(&Acknowledged::default(), 0..5);
+    world.wait_for_client();
+    assert!(world.count(|event| *event == Event::PlantTaken(Plant::Canary)) >= 10);
+    assert!(world.invariants.borrow().violated() > 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let hash = |seed| {
+        let mut world = World::new(seed, 3, 2);
+        world.start_all();
+        world.produce(&Acknowledged::default(), 0..50);
+        world.run(Duration::from_millis(100));
+        world.crash(1, 2, true);
+        world.wait_for_client();
+        world.simulation.hash()
+    };
+    assert_eq!(hash(5), hash(5));
+    assert_ne!(hash(5), hash(6));
+}
+
+#[test]
+fn a_follower_cuts_what_its_new_leader_does_not_have() {
+    let mut world = World::new(3, 3, 1);
+    world.start_all();
+    let acknowledged = Acknowledged::default();
+    world.produce(&acknowledged, 0..20);
+    world.wait_for_client();
+    // Cut off, the leader goes on taking records that nobody fetches; the others elect another.
+    let (old, next, third) = (world.node(1), world.node(2), world.node(3));
+    world.simulation.partition_both(old, next, true);
+    world.simulation.partition_both(old, third, true);
+    let bootstrap = vec![Address::new(host(BrokerId(1)), PORT)];
+    world.client(move |runtime| produce_unacknowledged(runtime, bootstrap));
+    world.run(Duration::from_millis(300));
+    world.truth.elect(BrokerId(2));
+    world.observe_commits();
+    world.simulation.heal_all();
+    world.wait_for_client();
+    world.run(Duration::from_secs(10));
+    assert!(world.count(|event| matches!(event, Event::Log(_, LogEvent::Truncated { log_end: 20, .. }))) > 0);
+    let read = world.read_all();
+    assert_all_there(&acknowledged, &read);
+    assert_eq!(read.len(), 40, "nothing of what was cut is read");
+    world.assert_no_violation();
+}
+
+/// Records with acks=1 to whoever leads at first.
+async fn produce_unacknowledged(runtime: SimRuntime, bootstrap: Vec<Address>) {
+    let config = ProducerConfig {
+        acks: wyrdlog::client::Acks::Leader,
+        idempotent: false,
+        retries: 0,
+        linger: Duration::ZERO,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(Cluster::new(runtime, bootstrap, ClientConfig::default()), config);
+    for value in 0..5 {
+        let record = NewRecord { value: Some(Bytes::from(format!("lost {value}"))), ..NewRecord::default() };
+        for (topic, _) in TOPICS {
+            let delivery = producer.send(TopicPartition::new(topic, 0), record.clone()).await;
+            assert!(matches!(delivery.await, Outcome::Acknowledged { .. }), "the old leader does not know better");
+        }
     }
 }
 

@@ -20,8 +20,9 @@ use super::partitions::Partitions;
 use super::server::{ClusterApi, Server};
 use super::shared::{PartitionProposal, Shared};
 use super::ticks;
+use crate::base::address::Address;
 use crate::log::{LogError, clean_shutdown};
-use crate::runtime::{Either, Runtime, Task, select, timeout};
+use crate::runtime::{Either, Listener, Runtime, Task, select, timeout};
 
 /// How long moving leadership away may take before the broker stops without.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
@@ -59,6 +60,8 @@ pub struct Foundation<R: Runtime> {
     pub proposals: mpsc::Receiver<PartitionProposal>,
     /// Whether everything that this broker had written is there.
     pub clean: bool,
+    /// Where others reach this broker.
+    pub advertised: Address,
 }
 
 /// Runs a broker on `listener` until `stop` becomes true or it fails. `join` starts its cluster
@@ -79,10 +82,18 @@ where
     let (shared, proposals, failed) = Shared::new(runtime, config);
     let partitions = open_logs(&shared).await?;
     let clean = partitions.disk_logs().is_clean();
-    let foundation = Foundation { shared: shared.clone(), partitions: partitions.clone(), proposals, clean };
+    let advertised = advertised(&shared.config, listener.local_address());
+    let foundation =
+        Foundation { shared: shared.clone(), partitions: partitions.clone(), proposals, clean, advertised };
     let cluster = join(foundation).await.map_err(BrokerError::Cluster)?;
     let broker = Broker { shared, partitions, cluster };
     broker.serve(listener, stop, failed).await
+}
+
+/// As configured; else the host it was told to listen on, with the port that was chosen.
+fn advertised(config: &Config, listening: &Address) -> Address {
+    let chosen = || Address::new(config.listen_address.host.clone(), listening.port);
+    config.advertised_address.clone().unwrap_or_else(chosen)
 }
 
 async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>, LogError> {

@@ -195,7 +195,7 @@ pub struct Plane {
 
 impl Plane {
     pub async fn join(truth: Truth, foundation: Foundation<SimRuntime>) -> Result<Plane, String> {
-        let Foundation { shared, partitions, mut proposals, clean } = foundation;
+        let Foundation { shared, partitions, mut proposals, clean, .. } = foundation;
         let broker = shared.config.id;
         let (broker_epoch, updates) = truth.state().register(broker);
         shared.broker_epoch.send_replace(Some(broker_epoch));
