@@ -11,7 +11,7 @@ use super::start::{BrokerError, ClusterPlane, Foundation, run_with};
 use crate::base::ids::{BrokerEpoch, LeaderEpoch, TopicPartition};
 use crate::controller::metadata::Applied;
 use crate::replication::InSyncAnswer;
-use crate::runtime::{Listener, Runtime};
+use crate::runtime::Runtime;
 use crate::wire::kafka::header::RequestHeader;
 use crate::wire::kafka::{Request, Response};
 
@@ -23,9 +23,8 @@ pub async fn run<R: Runtime>(
     listener: R::Listener,
     stop: watch::Receiver<bool>,
 ) -> Result<(), BrokerError> {
-    let advertised = config.advertised_address.clone().unwrap_or_else(|| listener.local_address().clone());
     let join = |foundation: Foundation<R>| async move {
-        let Foundation { shared, partitions, proposals, clean } = foundation;
+        let Foundation { shared, partitions, proposals, clean, advertised } = foundation;
         cluster::start(shared, partitions, proposals, clean, advertised).await.map_err(|error| error.to_string())
     };
     // On the heap: the types of a broker's futures nest deeply, and who runs one nests them further.
