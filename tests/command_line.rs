@@ -1,6 +1,8 @@
 //! What `wyrd` says and how it ends when it is given something that it cannot use: one line on
 //! standard error and exit code 2, before anything is begun.
 
+#![allow(clippy::disallowed_types, reason = "a test takes a port away from the process")]
+
 mod processes;
 
 use std::net::TcpListener;

@@ -266,7 +266,11 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
                 Some(InFlight { api, correlation_id, version, answer: Awaited::Ready(response) }) => {
                     assert_eq!(response.api(), api, "a handler answers what it was asked");
                     let frame = encode(correlation_id, version, &response);
-                    self.outgoing.append(frame.map_err(|error| Ended::Protocol(error.to_string()))?);
+                    self.outgoing.append(frame.map_err(|error| {
+                        // A handler filled in what this version does not have: never the client's doing.
+                        tracing::warn!(?api, version, %error, "an answer cannot be encoded");
+                        Ended::Protocol(error.to_string())
+                    })?);
                 }
                 Some(waiting) => {
                     self.in_flight.push_front(waiting);

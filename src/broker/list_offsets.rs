@@ -24,6 +24,8 @@ const LATEST_TIERED: i64 = -5;
 
 /// From this version on clients know OFFSET_NOT_AVAILABLE (KIP-207).
 const OFFSET_NOT_AVAILABLE_FROM: i16 = 5;
+/// From this version on an answer has a leader epoch (KIP-320). The field may not be set before.
+const LEADER_EPOCH_FROM: i16 = 4;
 
 /// The outcome for one partition.
 struct Found {
@@ -72,7 +74,7 @@ fn partition_response(
             partition_index: asked.partition_index,
             timestamp: timestamp_ms,
             offset,
-            leader_epoch,
+            leader_epoch: if version >= LEADER_EPOCH_FROM { leader_epoch } else { -1 },
         }),
         Err(error) => {
             let unknown = error == ErrorCode::OffsetNotAvailable && version < OFFSET_NOT_AVAILABLE_FROM;

@@ -20,4 +20,4 @@ mod storage;
 #[cfg(feature = "tokio")]
 pub use config::{Config, Member};
 #[cfg(feature = "tokio")]
-pub use server::{CoordinatorError, Listeners, format, run};
+pub use server::{CoordinatorError, Listeners, check, format, run};

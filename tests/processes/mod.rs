@@ -111,7 +111,7 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
 }
 
 /// Says on the terminal, past the capture of test output, that a test was skipped. Where skipping
-/// is not accepted (`WYRD_REQUIRE_REAL_CLIENTS`, as in `.ci/run`), it fails instead.
+/// is not accepted (`WYRD_REQUIRE_REAL_CLIENTS` is set), it fails instead.
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("WYRD_REQUIRE_REAL_CLIENTS").is_none(), "not run, although it must be: {why}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -15,7 +15,5 @@ pub(in crate::cli) async fn serve(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let id = config.id;
-    broker::run(runtime, config, listener, stop)
-        .await
-        .map_err(|error| Failure::failed(format!("broker {id}: {error}")))
+    broker::run(runtime, config, listener, stop).await.map_err(|error| Failure::failed(format!("broker {id}: {error}")))
 }

@@ -23,6 +23,7 @@ pub(super) fn execute(args: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
 async fn serve(settings: ServerSettings) -> Result<(), Failure> {
     let ServerSettings { config, data_directory, peer_bind, client_bind } = settings;
     let runtime = node::open(format!("coordinator-{}", config.id), &data_directory, Some(NOT_FORMATTED))?;
+    coordinator::check(&runtime, config.id).await.map_err(|error| failure(&data_directory, &error))?;
     let peers = listen(&runtime, "other servers", &peer_bind).await?;
     let clients = listen(&runtime, "clients", &client_bind).await?;
     let stop = stop::on_signal(&runtime)?;

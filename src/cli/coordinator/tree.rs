@@ -69,10 +69,13 @@ pub(super) fn execute(args: &TreeArgs, log: &LogArgs) -> Result<(), Failure> {
         let root: Arc<str> = args.path.as_str().into();
         let found = timeout(&runtime, CONNECT_TIMEOUT, client.exists(root.clone(), false)).await;
         let servers = args.server.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let unreachable = |_| Failure::unusable(format!("no coordinator answers at {servers}"));
-        let about = |error: CoordinatorError| Failure::unusable(format!("{}: {error}", args.path));
-        if found.map_err(unreachable)?.map_err(about)?.is_none() {
-            return Err(Failure::unusable(format!("{}: there is no such node", args.path)));
+        match found {
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None)) => return Err(Failure::unusable(format!("{}: there is no such node", args.path))),
+            Err(_) | Ok(Err(CoordinatorError::NotSent | CoordinatorError::ConnectionLoss)) => {
+                return Err(Failure::unusable(format!("no coordinator answers at {servers}")));
+            }
+            Ok(Err(error)) => return Err(Failure::unusable(format!("{}: {error}", args.path))),
         }
         let nodes = collect(&client, root, args.depth).await.map_err(|error| Failure::failed(error.to_string()))?;
         // The session ends by itself if this fails.

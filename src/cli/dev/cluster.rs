@@ -22,6 +22,9 @@ const COORDINATORS: u32 = 3;
 const BROKERS: i32 = 3;
 const REPLICATION: i16 = 3;
 const MIN_IN_SYNC: usize = 2;
+/// Shorter than Kafka's default: after `kill -9` of the process, the controller that was is waited
+/// for as long as its session lives.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long the brokers may take to find each other.
 const READY_MAX: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(100);
@@ -132,6 +135,7 @@ impl DevCluster {
         let mut config = broker::Config::new(id, address.clone(), self.coordinators.addresses.clone());
         config.default_replication = REPLICATION;
         config.min_in_sync = MIN_IN_SYNC;
+        config.session_timeout = SESSION_TIMEOUT;
         config.auto_create_topics = true;
         let life = serve_broker(runtime.clone(), config, listener, self.brokers.stop.subscribe());
         self.brokers.run(&runtime, address, life);

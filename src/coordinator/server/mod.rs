@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use connection::ConnectionId;
-pub use start::{CoordinatorError, Listeners, format, run};
+pub use start::{CoordinatorError, Listeners, check, format, run};
 
 use super::config::Config;
 use super::peers::PeerMessage;

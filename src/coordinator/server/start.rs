@@ -89,6 +89,14 @@ pub async fn format<R: Runtime>(runtime: &R, server: ServerId, replacement: bool
     Ok(Format::write(runtime, server, replacement).await.map_err(StorageError::from)?)
 }
 
+/// Whether the directory is `server`'s own and no other process uses it. [`run`] checks the same;
+/// this says it before a port is taken.
+pub async fn check<R: Runtime>(runtime: &R, server: ServerId) -> Result<(), CoordinatorError> {
+    runtime.lock().map_err(CoordinatorError::Locked)?;
+    Format::read(runtime, server).await.map_err(StorageError::from)?;
+    Ok(())
+}
+
 /// Runs a server until `stop` becomes true or it fails.
 pub async fn run<R: Runtime>(
     runtime: R,
