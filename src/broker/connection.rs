@@ -224,6 +224,7 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
         };
         self.hurry();
         let (api, version, correlation_id) = (header.api, header.version, header.correlation_id);
+        tracing::trace!(?api, version, correlation_id, "request");
         let answer = match self.server.take(header, request) {
             Answer::Ready(response) => Awaited::Ready(response),
             Answer::Later(pending) => Awaited::Later(pending, None),
