@@ -285,7 +285,7 @@ impl<R: Runtime> Sender<R> {
             if attempts > 0 {
                 cluster.runtime().sleep(cluster.backoff(attempts - 1)).await;
             }
-            let request = message!(InitProducerIdRequest { transaction_timeout_ms: i32::MAX });
+            let request = message!(InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX });
             let response = cluster.ask_any(&Request::InitProducerId(request)).await;
             let _ = tell.send(Told::Identity(response.ok().and_then(identity_of)));
         };
