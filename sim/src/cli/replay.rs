@@ -81,8 +81,9 @@ fn is_frequent(event: &Event) -> bool {
     use ReplicaEvent::{Acknowledged, HighWatermark, Served};
     matches!(
         event,
-        Event::Coordinator(Applied { .. } | NodeChanged { .. } | Notified { .. } | Replied { .. } | WatchTriggered { .. })
-            | Event::Log(_, Appended { .. } | Synced { .. })
+        Event::Coordinator(
+            Applied { .. } | NodeChanged { .. } | Notified { .. } | Replied { .. } | WatchTriggered { .. }
+        ) | Event::Log(_, Appended { .. } | Synced { .. })
             | Event::Replica(_, Acknowledged { .. } | HighWatermark { .. } | Served { .. })
     )
 }
