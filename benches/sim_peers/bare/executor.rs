@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::workload::{JITTER, LATENCY, NODES};
+use super::workload::{NODES, Plan};
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -84,6 +84,8 @@ struct World {
     now_ns: u64,
     sequence: u64,
     random: u64,
+    latency_ns: u64,
+    jitter_ns: u64,
     tasks: Vec<Option<(BoxFuture, Waker)>>,
     running: usize,
     events: BinaryHeap<Reverse<Event>>,
@@ -111,7 +113,7 @@ impl World {
     }
 
     fn send(&mut self, pipe: usize, bytes: Bytes) {
-        let latency_ns = LATENCY.as_nanos() as u64 + self.below(JITTER.as_nanos() as u64);
+        let latency_ns = self.latency_ns + self.below(self.jitter_ns);
         let at_ns = (self.now_ns + latency_ns).max(self.pipes[pipe].last_arrival_ns);
         self.pipes[pipe].last_arrival_ns = at_ns;
         self.pipes[pipe].under_way.push_back(bytes);
@@ -139,8 +141,9 @@ impl World {
 }
 
 /// Runs `start` and all tasks that come of it until they have ended.
-pub fn run(seed: u64, start: impl FnOnce()) {
-    WORLD.with_borrow_mut(|world| *world = World { random: seed, ..World::default() });
+pub fn run(plan: &Plan, start: impl FnOnce()) {
+    let (latency_ns, jitter_ns) = (plan.latency().as_nanos() as u64, plan.jitter().as_nanos() as u64);
+    WORLD.with_borrow_mut(|world| *world = World { random: plan.seed, latency_ns, jitter_ns, ..World::default() });
     start();
     loop {
         while let Some(task) = READY.with_borrow_mut(VecDeque::pop_front) {

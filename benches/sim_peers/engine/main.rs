@@ -13,7 +13,7 @@ use wyrdlog::base::address::Address;
 use wyrdlog::runtime::{Clock, Listener, Network, Stream, Task, Tasks};
 use wyrdlog_sim::engine::{EngineConfig, LinkParams, SimListener, SimReader, SimRuntime, SimWriter, Simulation, Stop};
 
-use workload::{JITTER, LATENCY, NODES, PORT, Peer, Plan, name};
+use workload::{NODES, PORT, Peer, Plan, name};
 
 #[derive(Clone)]
 struct Node(SimRuntime);
@@ -48,7 +48,7 @@ impl Peer for Node {
 
 fn run(plan: Arc<Plan>) {
     let mut config = EngineConfig::default();
-    config.network.link = LinkParams::lan(LATENCY, JITTER);
+    config.network.link = LinkParams::lan(plan.latency(), plan.jitter());
     let mut simulation = Simulation::new(plan.seed, config);
     for me in 0..NODES {
         let node = simulation.add_node(&name(me));
@@ -72,11 +72,12 @@ fn main() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use workload::plan::Shape;
 
     #[test]
     fn the_engine_delivers_all_that_was_planned() {
-        for in_flight in [1, 7] {
-            let plan = Arc::new(Plan::new(1, 6_000, in_flight));
+        for clients in [1, 10] {
+            let plan = Arc::new(Plan::new(1, Shape { messages: 6_000, clients, ..Shape::default() }));
             run(plan.clone());
             assert_eq!(plan.result().delivered, 6_000);
         }

@@ -1,8 +1,7 @@
 //! The workload over turmoil.
 //!
-//! Time goes on there in ticks, and a message arrives at the first tick after its latency. The
-//! tick is left at its default of one millisecond: fewer ticks than the latency asks for, to
-//! turmoil's advantage.
+//! Time goes on there in ticks of a millisecond, its default (tokio's paused clock, which hosts and
+//! links share, knows no shorter span), and a message arrives at the first tick after its latency.
 
 #![allow(clippy::disallowed_methods, reason = "turmoil simulates tokio's own clock and tasks")]
 
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turmoil::net::{TcpListener, TcpStream};
-use workload::{JITTER, LATENCY, NODES, PORT, Peer, Plan, name};
+use workload::{NODES, PORT, Peer, Plan, name};
 
 #[derive(Clone)]
 struct Node;
@@ -48,7 +47,7 @@ impl Peer for Node {
 fn run(plan: Arc<Plan>) {
     let mut builder = turmoil::Builder::new();
     builder.rng_seed(plan.seed).simulation_duration(Duration::from_secs(1_000_000));
-    builder.min_message_latency(LATENCY).max_message_latency(LATENCY + JITTER);
+    builder.min_message_latency(plan.latency()).max_message_latency(plan.latency() + plan.jitter());
     let mut simulation = builder.build();
     for me in 0..NODES {
         let plan = plan.clone();
@@ -67,11 +66,12 @@ fn main() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use workload::plan::Shape;
 
     #[test]
     fn turmoil_delivers_all_that_was_planned() {
-        for in_flight in [1, 7] {
-            let plan = Arc::new(Plan::new(1, 600, in_flight));
+        for clients in [1, 10] {
+            let plan = Arc::new(Plan::new(1, Shape { messages: 600, clients, ..Shape::default() }));
             run(plan.clone());
             assert_eq!(plan.result().delivered, 600);
         }

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{env, fs};
 
-use super::plan::{Plan, Tally};
+use super::plan::{Plan, Shape, Tally};
 
-const USAGE: &str = "[--seed S] [--messages N] [--in-flight W] [--simulations K [--flat-kib F]]";
+const USAGE: &str = "[--seed S] [--messages N] [--clients C] [--latency-us L] [--jitter-us J] [--simulations K [--flat-kib F]]";
 
 struct Options {
     seed: u64,
-    messages: u64,
-    in_flight: u64,
+    shape: Shape,
     simulations: Option<u64>,
     flat_kib: Option<u64>,
 }
@@ -37,14 +36,16 @@ pub fn main(peer: &str, run: fn(Arc<Plan>)) {
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { seed: 1, messages: 600_000, in_flight: 1, simulations: None, flat_kib: None };
+    let mut options = Options { seed: 1, shape: Shape::default(), simulations: None, flat_kib: None };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next()?.parse().ok()?;
         match &*argument {
             "--seed" => options.seed = value,
-            "--messages" => options.messages = value,
-            "--in-flight" => options.in_flight = value,
+            "--messages" => options.shape.messages = value,
+            "--clients" => options.shape.clients = value.max(1),
+            "--latency-us" => options.shape.latency_us = value,
+            "--jitter-us" => options.shape.jitter_us = value,
             "--simulations" => options.simulations = Some(value),
             "--flat-kib" => options.flat_kib = Some(value),
             _ => return None,
@@ -54,7 +55,7 @@ fn options() -> Option<Options> {
 }
 
 fn simulate(run: fn(Arc<Plan>), seed: u64, options: &Options) -> Tally {
-    let plan = Arc::new(Plan::new(seed, options.messages, options.in_flight));
+    let plan = Arc::new(Plan::new(seed, options.shape));
     run(plan.clone());
     plan.result()
 }

@@ -1,12 +1,17 @@
 //! The one workload that every peer runs: six nodes, each a client of all others, 256-byte
 //! requests and responses over streams, and 200 periodic timers.
 //!
+//! A node has a number of clients. Each has a connection to each other node and one request on its
+//! way at a time, to the others in turn. With one client a node, six messages are under way at any
+//! time, which is far more than in a cluster of the product at its standard load (about one per
+//! simulated millisecond); with more, whatever a simulator spends per instant is shared by more.
+//!
 //! What a simulator must offer is [`Peer`]. The nodes count what they received and add up what it
 //! said, so that two peers that claim the same work did the same work. Sequence numbers are
 //! checked by both ends: a lost, repeated or reordered message fails the run.
 
 mod measure;
-mod plan;
+pub mod plan;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +21,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 pub use measure::main;
-pub use plan::{Plan, Tally};
+pub use plan::Plan;
+use plan::Tally;
 
 /// How many nodes there are. Each connects to each other one.
 pub const NODES: usize = 6;
@@ -24,17 +30,10 @@ pub const NODES: usize = 6;
 pub const MESSAGE_BYTES: usize = 256;
 /// How many periodic timers there are, spread over the nodes.
 pub const TIMERS: usize = 200;
-/// The period of each.
-pub const TIMER_PERIOD: Duration = Duration::from_millis(10);
 /// The port on which every node listens.
 pub const PORT: u16 = 9000;
-/// The least one-way latency of a message.
-pub const LATENCY: Duration = Duration::from_micros(200);
-/// Up to so much is added to it, by a draw.
-pub const JITTER: Duration = Duration::from_micros(100);
-
 /// Until everyone listens, and until the last message has surely arrived.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// The host name of a node.
 #[must_use]
@@ -68,8 +67,8 @@ pub async fn node<P: Peer>(peer: P, me: usize, plan: Arc<Plan>) {
     let listener = peer.listen().await;
     peer.spawn(serve_all(peer.clone(), listener, plan.clone(), running.clone()));
     peer.sleep(SETTLE).await;
-    for other in (0..NODES).filter(|&other| other != me) {
-        peer.spawn(request_all(peer.clone(), (me, other), plan.clone(), running.clone()));
+    for _ in 0..plan.shape.clients {
+        peer.spawn(request_all(peer.clone(), me, plan.clone(), running.clone()));
     }
     for _ in (0..TIMERS).filter(|timer| timer % NODES == me) {
         peer.spawn(tick(peer.clone(), plan.clone(), running.clone()));
@@ -80,7 +79,7 @@ pub async fn node<P: Peer>(peer: P, me: usize, plan: Arc<Plan>) {
 }
 
 async fn serve_all<P: Peer>(peer: P, mut listener: P::Listener, plan: Arc<Plan>, running: mpsc::Sender<()>) {
-    for _ in 1..NODES {
+    for _ in 0..plan.shape.clients * (NODES as u64 - 1) {
         let stream = P::accept(&mut listener).await;
         peer.spawn(serve::<P>(stream, plan.clone(), running.clone()));
     }
@@ -100,22 +99,23 @@ async fn serve<P: Peer>(mut stream: P::Stream, plan: Arc<Plan>, _running: mpsc::
     plan.add(&tally);
 }
 
-/// Makes all requests over one connection, `plan.in_flight` of them at a time.
-async fn request_all<P: Peer>(peer: P, link: (usize, usize), plan: Arc<Plan>, _running: mpsc::Sender<()>) {
-    let mut stream = peer.connect(link.1).await;
+/// Makes all requests of one client, one after the other, to the other nodes in turn.
+async fn request_all<P: Peer>(peer: P, me: usize, plan: Arc<Plan>, _running: mpsc::Sender<()>) {
+    let mut streams = Vec::new();
+    for other in (0..NODES).filter(|&other| other != me) {
+        streams.push(peer.connect(other).await);
+    }
     let mut tally = Tally::default();
-    let mut request = [link.0 as u8; MESSAGE_BYTES];
+    let mut request = [me as u8; MESSAGE_BYTES];
     let mut response = [0; MESSAGE_BYTES];
-    request[9] = link.1 as u8;
-    for round in 0..plan.rounds + plan.in_flight {
-        if round >= plan.in_flight {
-            stream.read_exact(&mut response).await.expect("the server answers every request");
-            tally.receive(&response, round - plan.in_flight);
-        }
-        if round < plan.rounds {
+    for round in 0..plan.rounds {
+        for (to, stream) in streams.iter_mut().enumerate() {
             request[..8].copy_from_slice(&round.to_le_bytes());
+            request[9] = to as u8;
             stream.write_all(&request).await.expect("the server stays until it has answered");
             stream.flush().await.expect("the server stays until it has answered");
+            stream.read_exact(&mut response).await.expect("the server answers every request");
+            tally.receive(&response, round);
         }
     }
     plan.add(&tally);
@@ -124,7 +124,7 @@ async fn request_all<P: Peer>(peer: P, link: (usize, usize), plan: Arc<Plan>, _r
 async fn tick<P: Peer>(peer: P, plan: Arc<Plan>, _running: mpsc::Sender<()>) {
     let mut tally = Tally::default();
     for _ in 0..plan.fires {
-        peer.sleep(TIMER_PERIOD).await;
+        peer.sleep(plan.timer_period()).await;
         tally.timer_fires += 1;
     }
     plan.add(&tally);

@@ -1,25 +1,47 @@
 //! How much a run does, and the count of what it did.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{MESSAGE_BYTES, NODES, TIMERS};
 
-const CONNECTIONS: u64 = (NODES * (NODES - 1)) as u64;
+/// Pairs of a client's node and a server's.
+const PAIRS: u64 = (NODES * (NODES - 1)) as u64;
 
-/// For so many messages each timer fires once, and once more for the rest: while messages take
-/// half a millisecond there and back, timers tick for about half of the time.
-const MESSAGES_PER_FIRE: u64 = 2_500;
+/// The timers' period, in messages that one client sends or receives meanwhile.
+const MESSAGES_PER_PERIOD: u32 = 200;
+
+/// What a run is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Messages, at least: each connection has equally many.
+    pub messages: u64,
+    /// Clients per node: as many requests of a node are on their way at a time.
+    pub clients: u64,
+    /// The least one-way latency of a message, in microseconds.
+    pub latency_us: u64,
+    /// Up to so much is added to it, by a draw; in microseconds.
+    pub jitter_us: u64,
+}
+
+impl Default for Shape {
+    /// One to ten milliseconds is madsim's own default, is within turmoil's (up to 100 ms), and can
+    /// be told apart by turmoil, whose time goes on by a millisecond at a time.
+    fn default() -> Self {
+        Shape { messages: 600_000, clients: 1, latency_us: 1_000, jitter_us: 9_000 }
+    }
+}
 
 /// How much a run does, and where its tasks report what they did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     /// Seeds the simulator.
     pub seed: u64,
+    /// What the run is like.
+    pub shape: Shape,
     /// Requests per connection.
     pub rounds: u64,
-    /// Requests per connection that wait for their response at one time.
-    pub in_flight: u64,
-    /// How often each timer fires.
+    /// How often each timer fires: timers tick for as long as messages are on their way.
     pub fires: u64,
     delivered: AtomicU64,
     timer_fires: AtomicU64,
@@ -27,18 +49,38 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A run of at least `messages`: each connection has equally many.
+    /// A run of that shape.
     #[must_use]
-    pub fn new(seed: u64, messages: u64, in_flight: u64) -> Self {
-        let rounds = messages.div_ceil(2 * CONNECTIONS).max(1);
-        let fires = messages.div_ceil(MESSAGES_PER_FIRE);
-        Plan { seed, rounds, in_flight: in_flight.clamp(1, rounds), fires, ..Plan::default() }
+    pub fn new(seed: u64, shape: Shape) -> Self {
+        let rounds = shape.messages.div_ceil(2 * PAIRS * shape.clients).max(1);
+        let per_client = shape.messages.div_ceil(NODES as u64 * shape.clients);
+        let fires = per_client.div_ceil(u64::from(MESSAGES_PER_PERIOD));
+        let [delivered, timer_fires, digest] = [const { AtomicU64::new(0) }; 3];
+        Plan { seed, shape, rounds, fires, delivered, timer_fires, digest }
     }
 
     /// How many messages must be delivered: requests and responses.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        2 * CONNECTIONS * self.rounds
+        2 * PAIRS * self.shape.clients * self.rounds
+    }
+
+    /// The least one-way latency of a message.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        Duration::from_micros(self.shape.latency_us)
+    }
+
+    /// Up to so much is added to it.
+    #[must_use]
+    pub fn jitter(&self) -> Duration {
+        Duration::from_micros(self.shape.jitter_us)
+    }
+
+    /// The period of each timer.
+    #[must_use]
+    pub fn timer_period(&self) -> Duration {
+        (self.latency() + self.jitter() / 2) * MESSAGES_PER_PERIOD
     }
 
     /// Adds what one task did.

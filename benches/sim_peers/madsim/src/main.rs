@@ -14,7 +14,7 @@ use std::time::Duration;
 use madsim::net::{TcpListener, TcpStream};
 use madsim::runtime::{Handle, Runtime};
 use madsim::{Config, task, time};
-use workload::{JITTER, LATENCY, NODES, PORT, Peer, Plan, name};
+use workload::{NODES, PORT, Peer, Plan, name};
 
 #[derive(Clone)]
 struct Node;
@@ -62,7 +62,7 @@ async fn cluster(plan: Arc<Plan>) {
 
 fn run(plan: Arc<Plan>) {
     let mut config = Config::default();
-    config.net.send_latency = LATENCY..LATENCY + JITTER;
+    config.net.send_latency = plan.latency()..plan.latency() + plan.jitter();
     Runtime::with_seed_and_config(plan.seed, config).block_on(cluster(plan));
 }
 
