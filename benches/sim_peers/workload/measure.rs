@@ -3,7 +3,11 @@
 //! CPU time is this process's threads' time on a processor as the scheduler accounts it, in
 //! nanoseconds (`/proc/self/task/*/schedstat`).
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures this process, outside of any simulation")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it measures this process, outside of any simulation"
+)]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +15,8 @@ use std::{env, fs};
 
 use super::plan::{Plan, Shape, Tally};
 
-const USAGE: &str = "[--seed S] [--messages N] [--clients C] [--latency-us L] [--jitter-us J] [--simulations K [--flat-kib F]]";
+const USAGE: &str =
+    "[--seed S] [--messages N] [--clients C] [--latency-us L] [--jitter-us J] [--simulations K [--flat-kib F]]";
 
 struct Options {
     seed: u64,
