@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::config::{EngineConfig, Schedule};
+use super::hash::What;
 use super::random::Stream;
 use super::slab::{Key, Slab};
+use super::wakes::Wakeup;
 use super::world::{self, NodeId, World};
 
 pub(super) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -55,10 +57,16 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_in(self.world);
+    }
+}
+
+impl TaskWaker {
+    fn wake_in(&self, world: u64) {
         // One thread runs a simulation, so that a load and a store are enough.
         if !self.is_queued.load(Ordering::Relaxed) {
             self.is_queued.store(true, Ordering::Relaxed);
-            push_ready(self.world, self.task);
+            push_ready(world, self.task);
         }
     }
 }
@@ -66,13 +74,13 @@ impl Wake for TaskWaker {
 /// A task that has not ended.
 pub(super) struct Body {
     pub node: NodeId,
-    pub name: &'static str,
+    pub what: What,
     /// None while it is being polled.
     future: Option<BoxFuture>,
     /// None while it is being polled.
     waker: Option<Waker>,
     shared: Arc<TaskWaker>,
-    joiner: Option<Waker>,
+    joiner: Option<Wakeup>,
     priority: u64,
 }
 
@@ -158,7 +166,15 @@ impl World {
         let shared = Arc::new(TaskWaker { world: self.id, task: key, is_queued: AtomicBool::new(true) });
         let waker = Some(Waker::from(shared.clone()));
         let priority = self.chooser.initial_priority();
-        self.tasks.insert(Body { node, name, future: Some(future), waker, shared, joiner: None, priority });
+        self.tasks.insert(Body {
+            node,
+            what: What::new(name),
+            future: Some(future),
+            waker,
+            shared,
+            joiner: None,
+            priority,
+        });
         push_ready(self.id, key);
         key
     }
@@ -176,14 +192,27 @@ impl World {
             }
             body.shared.is_queued.store(false, Ordering::Relaxed);
             let (Some(future), Some(waker)) = (body.future.take(), body.waker.take()) else { continue };
-            self.trace.step(self.now_ns, body.node.0, body.name, u64::from(key.place));
+            self.trace.step(self.now_ns, body.node.0, body.what, u64::from(key.place));
+            self.wakes.begin_poll(key, &waker);
             return Some(Polling { key, future, waker });
         }
+    }
+
+    /// Wakes the tasks that are to be woken. Returns the wakers of others, for when nothing is
+    /// borrowed.
+    pub fn wake_tasks(&mut self) -> Vec<Waker> {
+        let World { wakes, tasks, id, .. } = self;
+        wakes.take(|task| {
+            if let Some(body) = tasks.get(task) {
+                body.shared.wake_in(*id);
+            }
+        })
     }
 
     /// Puts a task back that is not ready. Gives it back, to be dropped, if it was cancelled or
     /// its process ended meanwhile.
     pub fn put_back(&mut self, polled: Polling) -> Option<Polling> {
+        self.wakes.end_poll();
         match self.tasks.get_mut(polled.key) {
             Some(body) => {
                 body.future = Some(polled.future);
@@ -253,7 +282,7 @@ impl Future for SimTask {
         let register = |world: &mut World| {
             let World { tasks, wakes, .. } = world;
             let body = tasks.get_mut(self.key)?;
-            World::keep_waker(&mut body.joiner, context.waker(), wakes);
+            wakes.keep(&mut body.joiner, context.waker());
             Some(())
         };
         match world::with(self.world, register).flatten() {

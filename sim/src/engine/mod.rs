@@ -28,6 +28,7 @@ mod runtime;
 mod simulation;
 mod slab;
 mod view;
+mod wakes;
 mod world;
 
 pub use clock::DRIFT_PPB_MAX;

@@ -1,5 +1,10 @@
-//! What is due and when: an indexed 4-ary heap ordered by (time, sequence). An entry can be
-//! cancelled or moved, and leaves nothing behind: the heap holds what is pending and no more.
+//! What is due and when, ordered by (time, sequence). An entry can be cancelled or moved, and
+//! leaves nothing behind: what is held is what is pending and no more.
+//!
+//! Two indexed 4-ary heaps: what was due soon when it was added, and the rest. A simulation holds
+//! hundreds of timers that are seconds away, and most of what happens are messages that are
+//! milliseconds away; apart, they do not sift through each other. The first entry is the lesser of
+//! the two roots, so that the order is that of one heap.
 
 use super::slab::{Key, Slab};
 
@@ -11,135 +16,173 @@ struct Entry {
 }
 
 impl Entry {
+    fn order(&self) -> u128 {
+        (u128::from(self.time) << 64) | u128::from(self.sequence)
+    }
+
     fn is_before(&self, other: &Entry) -> bool {
-        (self.time, self.sequence) < (other.time, other.sequence)
+        self.order() < other.order()
     }
 }
 
-#[derive(Debug)]
-struct Item<T> {
-    position: u32,
-    value: T,
+/// Where an entry is: its heap, and its index there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    heap: u8,
+    at: u32,
 }
 
 /// Values with a due time, in nanoseconds.
 #[derive(Debug)]
 pub(super) struct EventQueue<T> {
-    heap: Vec<Entry>,
-    items: Slab<Item<T>>,
+    heaps: [Vec<Entry>; 2],
+    items: Slab<T>,
+    /// By the place of an entry's key.
+    positions: Vec<Position>,
     sequence: u64,
+    /// The due time of what was removed last.
+    now: u64,
 }
 
 impl<T> Default for EventQueue<T> {
     fn default() -> Self {
-        EventQueue { heap: Vec::new(), items: Slab::default(), sequence: 0 }
+        let heaps = [Vec::new(), Vec::new()];
+        EventQueue { heaps, items: Slab::default(), positions: Vec::new(), sequence: 0, now: 0 }
     }
 }
 
 const ARITY: usize = 4;
 
+/// What is due within this is due soon: 17 ms.
+const SOON_NS: u64 = 1 << 24;
+
 impl<T> EventQueue<T> {
     /// Adds `value`, due at `time`, after all that is already due then.
     pub fn push(&mut self, time: u64, value: T) -> Key {
-        let at = self.heap.len();
-        let key = self.items.insert(Item { position: at as u32, value });
-        self.sequence += 1;
-        self.heap.push(Entry { time, sequence: self.sequence, key });
-        self.sift_up(at);
+        let key = self.items.insert(value);
+        if key.place as usize >= self.positions.len() {
+            self.positions.push(Position::default());
+        }
+        let heap = usize::from(time.saturating_sub(self.now) > SOON_NS);
+        let entry = Entry { time, sequence: self.next_sequence(), key };
+        let at = self.heaps[heap].len();
+        self.heaps[heap].push(entry);
+        self.sift_up(heap, at, entry);
         key
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
     }
 
     /// Removes an entry that is still pending.
     pub fn cancel(&mut self, key: Key) -> Option<T> {
-        let item = self.items.remove(key)?;
-        self.remove_at(item.position as usize);
-        Some(item.value)
+        let value = self.items.remove(key)?;
+        let Position { heap, at } = self.positions[key.place as usize];
+        self.remove_at(usize::from(heap), at as usize);
+        Some(value)
     }
 
     /// Moves an entry that is still pending to `time`, after all that is already due then.
     pub fn reschedule(&mut self, key: Key, time: u64) {
-        let Some(item) = self.items.get(key) else { return };
-        let at = item.position as usize;
-        self.sequence += 1;
-        self.heap[at] = Entry { time, sequence: self.sequence, key };
-        self.sift_up(at);
-        self.sift_down(at);
+        if self.items.get(key).is_none() {
+            return;
+        }
+        let Position { heap, at } = self.positions[key.place as usize];
+        let entry = Entry { time, sequence: self.next_sequence(), key };
+        self.settle(usize::from(heap), at as usize, entry);
     }
 
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.items.get_mut(key).map(|item| &mut item.value)
+        self.items.get_mut(key)
+    }
+
+    /// The heap whose root is the first entry, and that entry.
+    fn first(&self) -> Option<(usize, Entry)> {
+        match (self.heaps[0].first(), self.heaps[1].first()) {
+            (Some(soon), Some(later)) if later.is_before(soon) => Some((1, *later)),
+            (Some(soon), _) => Some((0, *soon)),
+            (None, later) => later.map(|later| (1, *later)),
+        }
     }
 
     /// When the first entry is due.
     pub fn next_time(&self) -> Option<u64> {
-        self.heap.first().map(|entry| entry.time)
+        self.first().map(|(_, entry)| entry.time)
     }
 
     /// Removes the first entry if it is due at or before `limit`.
     pub fn pop_until(&mut self, limit: u64) -> Option<(u64, T)> {
-        let entry = *self.heap.first().filter(|entry| entry.time <= limit)?;
-        let item = self.items.remove(entry.key)?;
-        self.remove_at(0);
-        Some((entry.time, item.value))
+        let (heap, entry) = self.first().filter(|(_, entry)| entry.time <= limit)?;
+        let value = self.items.remove(entry.key)?;
+        self.now = entry.time;
+        self.remove_at(heap, 0);
+        Some((entry.time, value))
     }
 
-    pub fn keys(&self, mut wanted: impl FnMut(&T) -> bool) -> Vec<Key> {
-        self.items.keys(|item| wanted(&item.value))
+    pub fn keys(&self, wanted: impl FnMut(&T) -> bool) -> Vec<Key> {
+        self.items.keys(wanted)
     }
 
     pub fn get(&self, key: Key) -> Option<&T> {
-        self.items.get(key).map(|item| &item.value)
+        self.items.get(key)
     }
 
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heaps.iter().map(Vec::len).sum()
     }
 
-    fn remove_at(&mut self, at: usize) {
-        self.heap.swap_remove(at);
-        if at < self.heap.len() {
-            self.sift_up(at);
-            self.sift_down(at);
+    fn remove_at(&mut self, heap: usize, at: usize) {
+        let Some(last) = self.heaps[heap].pop() else { return };
+        if at < self.heaps[heap].len() {
+            self.settle(heap, at, last);
         }
     }
 
-    fn place(&mut self, at: usize, entry: Entry) {
-        self.heap[at] = entry;
-        if let Some(item) = self.items.get_mut(entry.key) {
-            item.position = at as u32;
+    /// Puts `entry` where it belongs, given a hole at `at`.
+    fn settle(&mut self, heap: usize, at: usize, entry: Entry) {
+        if at > 0 && entry.is_before(&self.heaps[heap][(at - 1) / ARITY]) {
+            self.sift_up(heap, at, entry);
+        } else {
+            self.sift_down(heap, at, entry);
         }
     }
 
-    fn sift_up(&mut self, mut at: usize) {
-        let entry = self.heap[at];
+    fn place(&mut self, heap: usize, at: usize, entry: Entry) {
+        self.heaps[heap][at] = entry;
+        self.positions[entry.key.place as usize] = Position { heap: heap as u8, at: at as u32 };
+    }
+
+    fn sift_up(&mut self, heap: usize, mut at: usize, entry: Entry) {
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            if !entry.is_before(&self.heap[parent]) {
+            let above = self.heaps[heap][parent];
+            if !entry.is_before(&above) {
                 break;
             }
-            let above = self.heap[parent];
-            self.place(at, above);
+            self.place(heap, at, above);
             at = parent;
         }
-        self.place(at, entry);
+        self.place(heap, at, entry);
     }
 
-    fn sift_down(&mut self, mut at: usize) {
-        let entry = self.heap[at];
+    fn sift_down(&mut self, heap: usize, mut at: usize, entry: Entry) {
         loop {
             let first = at * ARITY + 1;
-            let children = first..(first + ARITY).min(self.heap.len());
-            let Some(least) = children.reduce(|a, b| if self.heap[b].is_before(&self.heap[a]) { b } else { a }) else {
+            let entries = &self.heaps[heap];
+            let children = first..(first + ARITY).min(entries.len());
+            let Some(least) = children.reduce(|a, b| if entries[b].is_before(&entries[a]) { b } else { a }) else {
                 break;
             };
-            if !self.heap[least].is_before(&entry) {
+            let below = entries[least];
+            if !below.is_before(&entry) {
                 break;
             }
-            let below = self.heap[least];
-            self.place(at, below);
+            self.place(heap, at, below);
             at = least;
         }
-        self.place(at, entry);
+        self.place(heap, at, entry);
     }
 }
 
@@ -156,11 +199,16 @@ mod tests {
         Pop,
     }
 
+    /// Some soon and some later, so that both heaps are in use and equal times are frequent.
+    fn time() -> impl Strategy<Value = u64> {
+        prop_oneof![0..50u64, (0..50u64).prop_map(|time| time * SOON_NS / 8)]
+    }
+
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            3 => (0..50u64).prop_map(Operation::Push),
+            3 => time().prop_map(Operation::Push),
             1 => any::<usize>().prop_map(Operation::Cancel),
-            1 => (any::<usize>(), 0..50u64).prop_map(|(which, time)| Operation::Move(which, time)),
+            1 => (any::<usize>(), time()).prop_map(|(which, time)| Operation::Move(which, time)),
             2 => Just(Operation::Pop),
         ]
     }
@@ -202,6 +250,7 @@ mod tests {
             let key = queue.push(time, ());
             queue.cancel(key);
         }
-        assert_eq!((queue.len(), queue.heap.capacity() <= 8), (0, true));
+        let is_small = queue.heaps.iter().all(|heap| heap.capacity() <= 8) && queue.positions.len() == 1;
+        assert_eq!((queue.len(), is_small), (0, true));
     }
 }

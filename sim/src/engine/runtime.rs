@@ -91,15 +91,16 @@ impl Sleep {
         if world.node(self.runtime.node).clock.monotonic_ns(world.now_ns) >= self.deadline_ns {
             return Poll::Ready(());
         }
-        if let Some(Due::Timer { waker, .. }) = world.queue.get_mut(self.timer) {
-            if !waker.will_wake(context.waker()) {
-                let replaced = std::mem::replace(waker, context.waker().clone());
-                world.wakes.push(replaced);
+        let World { queue, wakes, .. } = world;
+        if let Some(Due::Timer { waker, .. }) = queue.get_mut(self.timer) {
+            if !wakes.is_kept(waker, context.waker()) {
+                let replaced = std::mem::replace(waker, wakes.wakeup(context.waker()));
+                wakes.extend([replaced]);
             }
             return Poll::Pending;
         }
         let due_ns = world.node(self.runtime.node).clock.due_ns(self.deadline_ns, world.now_ns);
-        let (node, deadline_ns, waker) = (self.runtime.node, self.deadline_ns, context.waker().clone());
+        let (node, deadline_ns, waker) = (self.runtime.node, self.deadline_ns, world.wakes.wakeup(context.waker()));
         self.timer = world.queue.push(due_ns, Due::Timer { node, deadline_ns, waker });
         Poll::Pending
     }

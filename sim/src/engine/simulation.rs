@@ -31,7 +31,6 @@ thread_local! {
 /// [`Simulation::hash`]. Dropping it frees all.
 pub struct Simulation {
     id: u64,
-    wakes: Vec<Waker>,
     /// A world belongs to its thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -39,7 +38,7 @@ pub struct Simulation {
 /// What the next step is.
 enum Next {
     Bury,
-    Wake,
+    Wake(Vec<Waker>),
     Poll(Polling),
     Moved,
     Stop(Stop),
@@ -59,7 +58,7 @@ impl Simulation {
         let is_installed = world::install(Box::new(World::new(id, seed, config))).is_ok();
         assert!(is_installed, "this thread runs a simulation already; drop it first");
         dedicate_ready_queue(id);
-        Simulation { id, wakes: Vec::new(), _not_send: PhantomData }
+        Simulation { id, _not_send: PhantomData }
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
@@ -208,7 +207,7 @@ impl Simulation {
         loop {
             match self.with(|world| world.next(deadline_ns)) {
                 Next::Bury => self.bury(),
-                Next::Wake => self.wake_all(),
+                Next::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Next::Poll(polling) => {
                     self.poll(polling);
                     return None;
@@ -217,13 +216,6 @@ impl Simulation {
                 Next::Stop(stop) => return Some(stop),
             }
         }
-    }
-
-    fn wake_all(&mut self) {
-        let mut wakes = std::mem::take(&mut self.wakes);
-        self.with(|world| std::mem::swap(&mut wakes, &mut world.wakes));
-        wakes.drain(..).for_each(Waker::wake);
-        self.wakes = wakes;
     }
 
     /// Drops the futures of tasks that are no more, with nothing borrowed.
@@ -466,7 +458,10 @@ impl World {
             return Next::Bury;
         }
         if !self.wakes.is_empty() {
-            return Next::Wake;
+            let others = self.wake_tasks();
+            if !others.is_empty() {
+                return Next::Wake(others);
+            }
         }
         if let Some(stop) = self.pending_stop() {
             return Next::Stop(stop);
@@ -493,7 +488,7 @@ impl World {
     }
 
     fn stand_still(&mut self, polling: &Polling) {
-        let (node, name) = self.tasks.get(polling.key).map_or((NodeId(0), MAIN), |body| (body.node, body.name));
+        let (node, name) = self.tasks.get(polling.key).map_or((NodeId(0), MAIN), |body| (body.node, body.what.name));
         let message = format!("polled {} times while the time stood still", self.polls_this_instant);
         self.fail(node, name, message);
     }
@@ -538,6 +533,7 @@ impl World {
 
     /// A task ran to its end; with the first one its process ends.
     fn task_ended(&mut self, key: super::slab::Key) {
+        self.wakes.end_poll();
         let Some(node) = self.tasks.get(key).map(|body| body.node) else { return };
         self.remove_task(key);
         if self.node(node).main == key {
@@ -547,7 +543,8 @@ impl World {
     }
 
     fn task_panicked(&mut self, key: super::slab::Key, message: String) {
-        if let Some((node, name)) = self.tasks.get(key).map(|body| (body.node, body.name)) {
+        self.wakes.end_poll();
+        if let Some((node, name)) = self.tasks.get(key).map(|body| (body.node, body.what.name)) {
             self.remove_task(key);
             self.fail(node, name, message);
         } else {

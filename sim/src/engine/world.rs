@@ -9,18 +9,18 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::task::Waker;
 
 use super::clock::NodeClock;
 use super::config::EngineConfig;
 use super::disk::Disk;
 use super::effects::Effects;
 use super::executor::{Body, BoxFuture, Chooser};
-use super::hash::Trace;
+use super::hash::{Trace, What};
 use super::network::Net;
 use super::queue::EventQueue;
 use super::random::{NamedStreams, Stream};
 use super::slab::{Key, Slab};
+use super::wakes::{Wakes, Wakeup};
 
 /// A node of a simulation: a host with a name, a disk, a clock and at most one running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +100,7 @@ pub(super) struct Node {
 
 /// What is due at an instant.
 pub(super) enum Due {
-    Timer { node: NodeId, deadline_ns: u64, waker: Waker },
+    Timer { node: NodeId, deadline_ns: u64, waker: Wakeup },
     Arrival { connection: Key, side: usize },
     Writable { connection: Key, side: usize },
     Device { node: NodeId, operation: Key },
@@ -119,7 +119,7 @@ pub(super) struct World {
     pub net: Net,
     pub trace: Trace,
     pub effects: Effects,
-    pub wakes: Vec<Waker>,
+    pub wakes: Wakes,
     pub graveyard: Vec<BoxFuture>,
     pub driver_wakeups: BinaryHeap<Reverse<(u64, u64, u64)>>,
     pub driver_wakeups_made: u64,
@@ -127,6 +127,9 @@ pub(super) struct World {
     pub interrupts: VecDeque<u64>,
     pub failure: Option<Failure>,
 }
+
+/// A timer is due.
+const TIMER: What = What::new("timer");
 
 thread_local! {
     static WORLD: RefCell<Option<Box<World>>> = const { RefCell::new(None) };
@@ -192,7 +195,7 @@ impl World {
             net: Net::default(),
             trace: Trace::new(seed, config.trace.clone()),
             effects: Effects::default(),
-            wakes: Vec::new(),
+            wakes: Wakes::default(),
             graveyard: Vec::new(),
             driver_wakeups: BinaryHeap::new(),
             driver_wakeups_made: 0,
@@ -221,16 +224,8 @@ impl World {
     }
 
     /// Remembers to wake `waker` when nothing is borrowed.
-    pub fn wake(&mut self, waker: Option<Waker>) {
+    pub fn wake(&mut self, waker: Option<Wakeup>) {
         self.wakes.extend(waker);
-    }
-
-    /// Stores `waker` in `slot` unless it is there already. What it replaces is dropped later.
-    pub fn keep_waker(slot: &mut Option<Waker>, waker: &Waker, replaced: &mut Vec<Waker>) {
-        if slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            return;
-        }
-        replaced.extend(slot.replace(waker.clone()));
     }
 
     pub fn fail(&mut self, node: NodeId, task: &'static str, message: String) {
@@ -244,8 +239,8 @@ impl World {
     pub fn handle(&mut self, due: Due) {
         match due {
             Due::Timer { node, waker, .. } => {
-                self.trace.step(self.now_ns, node.0, "timer", 0);
-                self.wakes.push(waker);
+                self.trace.step(self.now_ns, node.0, TIMER, 0);
+                self.wakes.extend([waker]);
             }
             Due::Arrival { connection, side } => self.arrival(connection, side),
             Due::Writable { connection, side } => self.writable(connection, side),

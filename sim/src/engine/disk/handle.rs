@@ -75,7 +75,7 @@ impl Wait {
             let operations = &mut nodes[self.runtime.node.index()].disk.operations;
             let Some(operation) = operations.get_mut(self.operation) else { return Poll::Ready(Err(ended())) };
             if operation.done.is_none() {
-                World::keep_waker(&mut operation.waker, context.waker(), wakes);
+                wakes.keep(&mut operation.waker, context.waker());
                 return Poll::Pending;
             }
             match operations.remove(self.operation).and_then(|operation| operation.done) {

@@ -12,7 +12,6 @@ mod power;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::task::Waker;
 
 use bytes::Bytes;
 use wyrdlog::runtime::{Entry, OpenMode};
@@ -21,6 +20,7 @@ use super::config::{DiskConfig, nanos};
 use super::hash::Mixer;
 use super::random::Stream;
 use super::slab::{Key, Slab};
+use super::wakes::Wakeup;
 use content::Content;
 use names::{Name, Names, normalise};
 
@@ -41,7 +41,7 @@ enum Work {
 struct Operation {
     work: Work,
     done: Option<io::Result<Bytes>>,
-    waker: Option<Waker>,
+    waker: Option<Wakeup>,
     /// Nobody waits for it any more.
     is_detached: bool,
 }
@@ -355,7 +355,7 @@ impl Disk {
     }
 
     /// The device has done what `key` names. Gives the one who waits.
-    fn complete(&mut self, key: Key, now_ns: u64) -> Option<Waker> {
+    fn complete(&mut self, key: Key, now_ns: u64) -> Option<Wakeup> {
         let work = self.operations.get(key)?.work.clone();
         let result = match work {
             Work::Read { file, offset, len } => self.read(file, offset, len),
@@ -410,7 +410,7 @@ impl Disk {
     }
 
     /// Nobody waits for an operation any more. Gives its waker, to be dropped elsewhere.
-    fn detach(&mut self, key: Key) -> Option<Waker> {
+    fn detach(&mut self, key: Key) -> Option<Wakeup> {
         let operation = self.operations.get_mut(key)?;
         operation.is_detached = true;
         let waker = operation.waker.take();

@@ -16,12 +16,12 @@ mod transfer;
 
 use std::collections::VecDeque;
 use std::io;
-use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::config::NetworkConfig;
 use super::slab::{Key, Slab};
+use super::wakes::Wakeup;
 use super::world::NodeId;
 
 pub(super) use link::Link;
@@ -93,8 +93,8 @@ struct End {
     received_bytes: usize,
     fin_received: bool,
     error: Option<io::ErrorKind>,
-    read_waker: Option<Waker>,
-    write_waker: Option<Waker>,
+    read_waker: Option<Wakeup>,
+    write_waker: Option<Wakeup>,
 }
 
 impl End {
@@ -162,7 +162,7 @@ impl Connection {
 struct Listening {
     /// Connections that may be accepted.
     queue: VecDeque<Key>,
-    wakers: Vec<Waker>,
+    wakers: Vec<Wakeup>,
 }
 
 /// All links, connections and listeners.

@@ -90,7 +90,7 @@ pub struct SimListener {
 impl SimListener {
     fn poll_accept(&self, context: &Context<'_>) -> Poll<io::Result<(SimStream, Address)>> {
         let accept = |world: &mut World| {
-            let World { net, nodes, .. } = world;
+            let World { net, nodes, wakes, .. } = world;
             let Some(listening) = net.listeners.get_mut(self.key) else { return Poll::Ready(Err(ended())) };
             while let Some(key) = listening.queue.pop_front() {
                 let Some(connection) = net.connections.get_mut(key) else { continue };
@@ -99,8 +99,8 @@ impl SimListener {
                 let peer = Address { host: nodes[client.node.index()].name.clone(), port: client.port };
                 return Poll::Ready(Ok((SimStream::new(self.runtime, key, 1), peer)));
             }
-            if !listening.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                listening.wakers.push(context.waker().clone());
+            if !listening.wakers.iter().any(|kept| wakes.is_kept(kept, context.waker())) {
+                listening.wakers.push(wakes.wakeup(context.waker()));
             }
             Poll::Pending
         };
@@ -160,7 +160,7 @@ impl Handle {
             if end.state == EndState::Open {
                 return Poll::Ready(Ok(()));
             }
-            World::keep_waker(&mut end.read_waker, context.waker(), wakes);
+            wakes.keep(&mut end.read_waker, context.waker());
             Poll::Pending
         })
     }
@@ -186,7 +186,7 @@ impl Handle {
                 if end.fin_received {
                     return Poll::Ready(Ok(()));
                 }
-                World::keep_waker(&mut end.read_waker, context.waker(), wakes);
+                wakes.keep(&mut end.read_waker, context.waker());
                 return Poll::Pending;
             }
             let mut wanted = buffer.remaining().min(end.received_bytes);
@@ -226,7 +226,7 @@ impl Handle {
             let room =
                 config.network.send_buffer_bytes.saturating_sub(connection.pipes[self.side].unacknowledged_bytes);
             if room == 0 {
-                World::keep_waker(&mut end.write_waker, context.waker(), wakes);
+                wakes.keep(&mut end.write_waker, context.waker());
                 return Poll::Pending;
             }
             let mut count = len.min(room);

@@ -5,12 +5,19 @@ use std::io;
 use bytes::Bytes;
 
 use super::super::config::nanos;
+use super::super::hash::What;
 use super::super::slab::Key;
 use super::super::world::{Due, NodeId, World};
 use super::{EndState, Payload, Segment};
 
 /// A SYN's first retransmission (RFC 6298).
 const SYN_RETRANSMIT_NS: u64 = 1_000_000_000;
+
+/// A segment reaches its receiver.
+const ARRIVAL: What = What::new("arrival");
+
+/// A writer learns of room.
+const WRITABLE: What = What::new("writable");
 
 impl World {
     /// The fate of a segment that `ends[side]` of a connection sends now.
@@ -75,7 +82,7 @@ impl World {
         let Some(connection) = self.net.connections.get_mut(key) else { return };
         connection.pipes[side].event = None;
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
-        self.trace.step(self.now_ns, to.0, "arrival", u64::from(key.place) << 1 | side as u64);
+        self.trace.step(self.now_ns, to.0, ARRIVAL, u64::from(key.place) << 1 | side as u64);
         if self.net.link(from, to).is_blocked || !self.node(to).is_powered {
             self.hold(key, side, from);
         } else {
@@ -284,7 +291,7 @@ impl World {
     pub fn writable(&mut self, key: Key, side: usize) {
         let Some(connection) = self.net.connections.get_mut(key) else { return };
         let end = &mut connection.ends[side];
-        self.trace.step(self.now_ns, end.node.0, "writable", u64::from(key.place) << 1 | side as u64);
+        self.trace.step(self.now_ns, end.node.0, WRITABLE, u64::from(key.place) << 1 | side as u64);
         self.wakes.extend(end.write_waker.take());
     }
 
