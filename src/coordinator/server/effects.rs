@@ -82,7 +82,7 @@ impl<R: Runtime> Server<R> {
                 consensus::Input::SnapshotRead { to, position, offset, data, done }
             }
             Stored::Read { to, position, data: None, .. } => consensus::Input::SnapshotUnreadable { to, position },
-            Stored::Stored { position, next_offset } => consensus::Input::SnapshotStored { position, next_offset },
+            Stored::Chunk { position, next_offset } => consensus::Input::SnapshotStored { position, next_offset },
             Stored::Invalid(position) => consensus::Input::SnapshotInvalid { position },
             Stored::Installed { position, tree } => {
                 self.tree = *tree;
