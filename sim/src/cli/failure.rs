@@ -3,9 +3,16 @@
 
 use std::fmt::Write;
 
-use super::{Trouble, names};
+use super::{Trouble, names, shrink};
 use crate::run::Verdict;
+use crate::scenario::Plan;
 use crate::schedule::Schedule;
+use crate::shrink::ShrinkBudget;
+
+/// What is spent on shrinking a failure before it is printed.
+const SHRINK: ShrinkBudget = ShrinkBudget { runs_max: 60, scheduling_seeds: 1 };
+/// How many violations are printed.
+const VIOLATIONS_MAX: usize = 3;
 
 /// The commit that was built, if the build was told.
 pub(super) fn commit() -> &'static str {
@@ -29,21 +36,25 @@ pub(super) fn write_schedule(schedule: &Schedule, suffix: &str) -> Result<String
     Ok(file)
 }
 
-/// The failure in words.
-pub(super) fn describe(verdict: &Verdict, schedule: &Schedule, file: &str) -> String {
+/// The failure in words, with the faults that it shrinks to. `file` holds the whole schedule.
+pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: &str) -> Result<String, Trouble> {
     let mut text = String::new();
-    for violation in verdict.violations.iter().take(3) {
+    for violation in verdict.violations.iter().take(VIOLATIONS_MAX) {
         let _ = writeln!(text, "{violation}");
     }
-    if verdict.violations.len() > 3 {
-        let _ = writeln!(text, "… and {} more", verdict.violations.len() - 3);
+    if verdict.violations.len() > VIOLATIONS_MAX {
+        let _ = writeln!(text, "… and {} more", verdict.violations.len() - VIOLATIONS_MAX);
     }
     let _ = writeln!(text, "replay:   {}", replay_line(verdict));
     let _ = writeln!(text, "commit:   {}", commit());
     let _ = writeln!(text, "hash:     {}", verdict.schedule_hash);
     let _ = writeln!(text, "schedule: {file}");
-    text.push_str(&faults(schedule));
-    text
+    let (shrunk, _) = shrink::shrink_plan(plan, None, SHRINK)?;
+    let shrunk_file = write_schedule(&shrunk.schedule, "-shrunk")?;
+    let (before, property) = (plan.schedule.faults.len(), shrunk.property);
+    let _ = writeln!(text, "shrunk:   {shrunk_file}, which still violates {property}; from {before} faults to these");
+    text.push_str(&faults(&shrunk.schedule));
+    Ok(text)
 }
 
 /// The faults of a schedule, one a line.

@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     }
     let is_seed = arguments.what.parse::<u64>().is_ok();
     let file = if is_seed { failure::write_schedule(&plan.schedule, "")? } else { arguments.what.clone() };
-    eprint!("{}", failure::describe(&verdict, &plan.schedule, &file));
+    eprint!("{}", failure::describe(&verdict, &plan, &file)?);
     Ok(FAILED)
 }
 

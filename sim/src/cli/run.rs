@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
         return Ok(CLEAN);
     }
     let file = failure::write_schedule(&plan.schedule, "")?;
-    eprint!("{}", failure::describe(&verdict, &plan.schedule, &file));
+    eprint!("{}", failure::describe(&verdict, &plan, &file)?);
     Ok(FAILED)
 }
 

@@ -86,10 +86,10 @@ fn print_summary(plan: &Plan, summary: &Summary, output: Output) -> Result<(), T
     }
     print!("{}", describe(summary));
     let Some(verdict) = summary.failures.iter().min_by_key(|verdict| verdict.seed) else { return Ok(()) };
-    let mut schedule = plan.scenario.draw(verdict.seed).schedule;
-    schedule.plant = plan.plant.map(|plant| plant.id().to_owned()).or(schedule.plant);
-    let file = failure::write_schedule(&schedule, "")?;
-    eprint!("\n{}", failure::describe(verdict, &schedule, &file));
+    let mut failing = plan.scenario.draw(verdict.seed);
+    failing.schedule.plant = plan.plant.map(|plant| plant.id().to_owned()).or(failing.schedule.plant);
+    let file = failure::write_schedule(&failing.schedule, "")?;
+    eprint!("\n{}", failure::describe(verdict, &failing, &file)?);
     Ok(())
 }
 

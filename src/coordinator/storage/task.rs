@@ -68,7 +68,7 @@ pub enum Stored {
         data: Option<(Bytes, bool)>,
     },
     /// A part was stored.
-    Part {
+    Chunk {
         /// Which snapshot.
         position: Position,
         /// How much of it is stored.
@@ -141,7 +141,7 @@ async fn work_one<R: Runtime>(
         }
         StorageOp::Store { position, offset, data } => {
             storage.snapshots().store_incoming(position, offset, &data)?;
-            done.push(Stored::Part { position, next_offset: offset + data.len() as u64 });
+            done.push(Stored::Chunk { position, next_offset: offset + data.len() as u64 });
         }
         StorageOp::Install(position) => done.push(install(storage, position).await?),
         StorageOp::Compact(through) => storage.compact(through).await?,
