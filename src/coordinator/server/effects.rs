@@ -37,14 +37,19 @@ impl<R: Runtime> Server<R> {
             Effect::ReadReady { context, .. } => self.read_ready(context.0),
             Effect::ReadFailed { context, .. } => self.read_failed(context.0),
             Effect::BecameLeader { term } => {
+                tracing::info!(server = %self.config.id, %term, "leads");
                 self.close_waiting_clients();
                 self.leadership = Some(Leadership::new(term));
             }
             Effect::SteppedDown { .. } => {
+                tracing::info!(server = %self.config.id, "leads no more");
                 self.leadership = None;
                 self.close_waiting_clients();
             }
-            Effect::LeaderKnown { .. } => self.close_waiting_clients(),
+            Effect::LeaderKnown { term, leader } => {
+                tracing::info!(server = %self.config.id, %term, %leader, "follows");
+                self.close_waiting_clients();
+            }
             Effect::Refused { from, refusal } => tracing::warn!(%from, %refusal, "ignored a peer's message"),
             Effect::Fault(fault) => self.failure = Some(CoordinatorError::Fault(fault)),
             Effect::Observe(event) => self.runtime.observe(|| event),
