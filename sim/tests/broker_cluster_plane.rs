@@ -3,6 +3,8 @@
 //! The data plane is a sink that remembers what it was told, behind a server that answers what is
 //! about the cluster.
 
+#![allow(clippy::unwrap_used, reason = "a node of a test that fails ends the test")]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
