@@ -3,6 +3,8 @@
 //! The data plane is a sink that remembers what it was told, behind a server that answers what is
 //! about the cluster.
 
+#![allow(clippy::unwrap_used, reason = "a node of a test that fails ends the test")]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -97,7 +99,7 @@ async fn broker(runtime: SimRuntime, id: i32, clean: bool, told: Arc<Mutex<Told>
     let coordinators = ensemble().into_iter().map(|member| member.client_address).collect();
     let mut config = Config::new(BrokerId(id), address.clone(), coordinators);
     config.session_timeout = seconds(6);
-    let (shared, proposals, _failed) = Shared::new(runtime.clone(), config);
+    let (shared, proposals, _failed) = Shared::new(runtime, config);
     let sink = Sink { own: BrokerId(id), told };
     let handle = start(shared.clone(), sink, proposals, clean, address).await.unwrap();
     handles.lock().unwrap().insert(BrokerId(id), (shared, handle.clone()));
@@ -136,7 +138,7 @@ async fn answer_all(stream: SimStream, handle: ClusterHandle<SimRuntime>) {
 async fn create(runtime: SimRuntime, topic: &'static str, said: Arc<Mutex<Vec<String>>>) {
     let bootstrap = NODES.map(|id| Address::new(format!("b{id}"), 9092)).to_vec();
     let config = ClientConfig { request_timeout: seconds(4), connect_timeout: seconds(2), ..ClientConfig::default() };
-    let admin = Admin::new(Cluster::new(runtime.clone(), bootstrap, config));
+    let admin = Admin::new(Cluster::new(runtime, bootstrap, config));
     loop {
         let wanted = NewTopic::new(topic, 2, 3).config("min.insync.replicas", "2");
         let word = match admin.create_topics(&[wanted], seconds(3)).await {
@@ -224,8 +226,7 @@ impl Bench {
         let heard = said.clone();
         self.simulation.start(node, |runtime| create(runtime, topic, said));
         self.run(seconds(20));
-        let heard = heard.lock().unwrap().clone();
-        heard
+        heard.lock().unwrap().clone()
     }
 
     fn controller(&self) -> (BrokerId, ControllerEpoch) {

@@ -110,7 +110,11 @@ fn answer_one(
         Asked::ById(id) => match metadata.topics.iter().find(|(_, topic)| topic.id == *id) {
             Some((name, topic)) => described(metadata, name, topic),
             None => {
-                message!(MetadataResponseTopic { error_code: ErrorCode::UnknownTopicId.to_wire(), topic_id: uuid(*id) })
+                message!(MetadataResponseTopic {
+                    error_code: ErrorCode::UnknownTopicId.to_wire(),
+                    name: None,
+                    topic_id: uuid(*id),
+                })
             }
         },
     }
