@@ -723,7 +723,15 @@ mod tests {
     use super::*;
 
     fn tiny() -> Bounds {
-        Bounds { records: 1, leader_epochs: 1, partition_epochs: 1, expiries: 1, crashes: 0, losses: 0, ..Bounds::default() }
+        Bounds {
+            records: 1,
+            leader_epochs: 1,
+            partition_epochs: 1,
+            expiries: 1,
+            crashes: 0,
+            losses: 0,
+            ..Bounds::default()
+        }
     }
 
     #[test]

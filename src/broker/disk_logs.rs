@@ -43,11 +43,7 @@ impl<R: Runtime> DiskLogs<R> {
     /// Opens every log there is. `stopped_cleanly` says whether the clean shutdown's marker was
     /// found; `same_boot`, that the host has not lost power since, so that even a killed process
     /// lost nothing but what it had not yet written.
-    pub(super) async fn open(
-        shared: Arc<Shared<R>>,
-        stopped_cleanly: bool,
-        same_boot: bool,
-    ) -> Result<Self, LogError> {
+    pub(super) async fn open(shared: Arc<Shared<R>>, stopped_cleanly: bool, same_boot: bool) -> Result<Self, LogError> {
         let root = shared.config.log_directory.clone();
         let runtime = &shared.runtime;
         let entries = runtime.list(&root).map_err(io_error(&root, "list"))?;

@@ -26,7 +26,13 @@ struct VirtualTime;
 impl FormatTime for VirtualTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let Some((now_ns, node)) = engine::here() else { return Ok(()) };
-        write!(writer, "{:>3}.{:09} {:<13}", now_ns / 1_000_000_000, now_ns % 1_000_000_000, node.as_deref().unwrap_or("-"))
+        write!(
+            writer,
+            "{:>3}.{:09} {:<13}",
+            now_ns / 1_000_000_000,
+            now_ns % 1_000_000_000,
+            node.as_deref().unwrap_or("-")
+        )
     }
 }
 
