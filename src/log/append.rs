@@ -13,7 +13,7 @@ use super::segment::Segment;
 use crate::base::batch_header::{BadBatch, BatchHeader, assign, verify};
 use crate::base::event::AppendedBatch;
 use crate::base::ids::LeaderEpoch;
-use crate::producer_state::{KnownBatch, Origin, Verdict};
+use crate::producer_state::{KnownBatch, Origin, Refused, Verdict};
 use crate::runtime::{Disk, File};
 
 /// The largest distance of an offset from its segment's base: Kafka reads it as signed.
@@ -129,6 +129,19 @@ impl<D: Disk + Clone + 'static> Log<D> {
         }
     }
 
+    /// A log from which nothing was ever removed knows every producer that wrote to it. One that it
+    /// does not know begins, and begins with sequence 0: anything else overtook its first batch. Where
+    /// records were removed their producers' state may be gone with them, and any sequence is taken,
+    /// as Kafka does everywhere (KIP-360).
+    fn check_first_of_producer(&self, header: &BatchHeader, origin: Origin) -> Result<(), LogError> {
+        let (producer_id, found) = (header.producer_id, header.base_sequence);
+        let begins = header.is_idempotent() && self.log_start == 0 && self.producers.get(producer_id).is_none();
+        if origin == Origin::Client && begins && !header.is_control() && found != 0 {
+            return Err(Refused::OutOfOrder { producer_id, expected: 0, found }.into());
+        }
+        Ok(())
+    }
+
     /// Idempotent batches come one by one (Produce v3 and later), so that each is judged by a
     /// state that has all before it.
     fn check_producer(
@@ -138,6 +151,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
         alone: bool,
         origin: Origin,
     ) -> Result<Option<KnownBatch>, LogError> {
+        self.check_first_of_producer(header, origin)?;
         if !header.is_idempotent() {
             return Ok(None);
         }

@@ -111,7 +111,9 @@ impl World {
         self.appended = self.appended.wrapping_add(1);
         let identity = producer.map(|id| {
             let next = self.log.producers().get(ProducerId(id)).and_then(|entry| entry.last_batch());
-            let sequence = next.map_or(self.sequences[id as usize], |last| last.last_sequence + 1);
+            // A producer that the log does not know begins at 0, unless its records were removed.
+            let first = if self.log.log_start() == 0 { 0 } else { self.sequences[id as usize] };
+            let sequence = next.map_or(first, |last| last.last_sequence + 1);
             self.sequences[id as usize] = sequence;
             (id, 0, sequence)
         });

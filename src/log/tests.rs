@@ -196,6 +196,22 @@ fn a_retried_batch_is_answered_with_the_offsets_of_the_first_append() {
     check(&mut open(&disk));
 }
 
+/// Found by the simulator (`standard`, seed 31): a producer's first batch was delayed and its second
+/// overtook it. The log knew nothing of the producer and took the second at whatever sequence, so
+/// that the records stood in the wrong order.
+#[test]
+fn a_batch_that_overtook_its_producers_first_is_refused_and_in_order_once_that_has_come() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    let first = Recipe { producer: Some((9, 0, 0)), ..Recipe::default() };
+    let second = Recipe { producer: Some((9, 0, 1)), ..Recipe::default() };
+    let refused = log.append_as_leader(second.make(), LeaderEpoch(0), Origin::Client);
+    assert!(matches!(refused, Err(LogError::Refused(Refused::OutOfOrder { expected: 0, found: 1, .. }))));
+    append(&mut log, 0, &first);
+    append(&mut log, 0, &second);
+    assert_eq!(log.log_end(), 2);
+}
+
 #[test]
 fn a_marker_ends_a_transaction_and_survives_a_restart() {
     let disk = TestDisk::default();

@@ -59,8 +59,11 @@ impl Replica {
             effects.push(Effect::Refused(refusal));
             return;
         }
-        if self.count_fetch(&fetch) {
-            self.propose_to_admit(&fetch, effects);
+        let is_news = self.count_fetch(&fetch);
+        // Asked at each fetch, news or not: what kept an idle follower out before (another proposal, a
+        // refusal) may be over, and its fetches will never tell anything new.
+        self.propose_to_admit(&fetch, effects);
+        if is_news {
             self.advance_high_watermark(effects);
         }
         effects.push(Effect::ServeFollower {

@@ -130,3 +130,17 @@ fn a_follower_that_keeps_up_is_waited_for_until_it_can_join() {
     shell.fetch(2, 0, 2);
     assert_eq!(shell.high_watermark(), 2, "it has not since");
 }
+
+/// Found by the simulator (`standard`, seed 25): a follower of an idle partition was refused once,
+/// because the controller had not yet seen its registration. Its later fetches told the leader
+/// nothing new, and only news was looked at, so that it stayed outside for ever.
+#[test]
+fn an_idle_follower_that_was_refused_is_proposed_again_at_its_next_fetch_after_a_check() {
+    let mut shell = leading(1, &[1, 2], Plants::NONE);
+    shell.fetch(3, 0, 0);
+    shell.step(answer(0, InSyncAnswer::Ineligible(vec![BrokerId(3)])));
+    shell.step(Input::InSyncCheck);
+    shell.step(answer(0, InSyncAnswer::Accepted(state(Some(1), 0, 1, &[1, 2]))));
+    shell.fetch(3, 0, 0);
+    assert_eq!(shell.replica.maximal_in_sync().len(), 3);
+}
