@@ -96,7 +96,7 @@ impl<R: Runtime> Section<'_, R> {
         if let Err(error) = self.core.check_append(header, acks) {
             return Produced::Refused(error, None);
         }
-        match self.core.log.producers().check(header, None, Origin::Client) {
+        match self.core.log.check_sequence(header, None, Origin::Client) {
             Ok(ProducerVerdict::Append) => self.produce_new(header, batch, acks),
             Ok(ProducerVerdict::Duplicate(known)) => self.produce_again(known, acks),
             Err(refused) => {

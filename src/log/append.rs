@@ -13,7 +13,7 @@ use super::segment::Segment;
 use crate::base::batch_header::{BadBatch, BatchHeader, assign, verify};
 use crate::base::event::AppendedBatch;
 use crate::base::ids::LeaderEpoch;
-use crate::producer_state::{KnownBatch, Origin, Refused, Verdict};
+use crate::producer_state::{EndMarker, KnownBatch, Origin, Refused, Verdict};
 use crate::runtime::{Disk, File};
 
 /// The largest distance of an offset from its segment's base: Kafka reads it as signed.
@@ -129,15 +129,27 @@ impl<D: Disk + Clone + 'static> Log<D> {
         }
     }
 
+    /// Whether a producer's batch may be appended next, as far as its epoch and sequence tell: what
+    /// [`Log::append_as_leader`] goes by too.
+    pub fn check_sequence(
+        &self,
+        header: &BatchHeader,
+        marker: Option<EndMarker>,
+        origin: Origin,
+    ) -> Result<Verdict, Refused> {
+        self.check_first_of_producer(header, origin)?;
+        self.producers.check(header, marker, origin)
+    }
+
     /// A log from which nothing was ever removed knows every producer that wrote to it. One that it
     /// does not know begins, and begins with sequence 0: anything else overtook its first batch. Where
     /// records were removed their producers' state may be gone with them, and any sequence is taken,
     /// as Kafka does everywhere (KIP-360).
-    fn check_first_of_producer(&self, header: &BatchHeader, origin: Origin) -> Result<(), LogError> {
+    fn check_first_of_producer(&self, header: &BatchHeader, origin: Origin) -> Result<(), Refused> {
         let (producer_id, found) = (header.producer_id, header.base_sequence);
         let begins = header.is_idempotent() && self.log_start == 0 && self.producers.get(producer_id).is_none();
         if origin == Origin::Client && begins && !header.is_control() && found != 0 {
-            return Err(Refused::OutOfOrder { producer_id, expected: 0, found }.into());
+            return Err(Refused::OutOfOrder { producer_id, expected: 0, found });
         }
         Ok(())
     }
@@ -151,14 +163,13 @@ impl<D: Disk + Clone + 'static> Log<D> {
         alone: bool,
         origin: Origin,
     ) -> Result<Option<KnownBatch>, LogError> {
-        self.check_first_of_producer(header, origin)?;
         if !header.is_idempotent() {
             return Ok(None);
         }
         if !alone {
             return Err(BadBatch::Inconsistent("an idempotent producer's batch must be alone in its request").into());
         }
-        match self.producers.check(header, end_marker(header, batch), origin)? {
+        match self.check_sequence(header, end_marker(header, batch), origin)? {
             Verdict::Append => Ok(None),
             Verdict::Duplicate(known) => Ok(Some(known)),
         }
