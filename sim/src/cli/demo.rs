@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
             println!("{violation}");
         }
         print!("{}", failure::faults(&shrunk.schedule));
-        println!("replay:   wyrd-sim replay {file}");
+        println!("replay:   cargo sim replay {file}");
         return Ok(CLEAN);
     }
     println!("it was not found in {SEEDS} seeds");

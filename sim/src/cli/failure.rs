@@ -21,7 +21,7 @@ pub(super) fn commit() -> &'static str {
 
 /// The line that replays a seed.
 pub(super) fn replay_line(verdict: &Verdict) -> String {
-    let mut line = format!("wyrd-sim replay {} --scenario {}", verdict.seed, verdict.scenario);
+    let mut line = format!("cargo sim replay {} --scenario {}", verdict.seed, verdict.scenario);
     if let Some(plant) = &verdict.plant {
         let _ = write!(line, " --plant {plant}");
     }

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     if let Some(violation) = verdict.violations.iter().find(|violation| violation.property == shrunk.property) {
         print!("{violation}\n{}", failure::faults(&shrunk.schedule));
     }
-    println!("replay:   wyrd-sim replay {file}");
+    println!("replay:   cargo sim replay {file}");
     Ok(FAILED)
 }
 
