@@ -37,6 +37,7 @@ mod sync;
 mod tail;
 mod timestamps;
 mod truncate;
+mod unsynced_tail;
 
 #[cfg(test)]
 mod model_test;
@@ -46,6 +47,8 @@ mod test_batches;
 mod test_disk;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unsynced_tail_test;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

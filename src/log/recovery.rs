@@ -5,6 +5,7 @@
 //! log ends before the first batch that is bad, out of order, or of an older epoch than the one
 //! before it (which a truncation that was not yet durable leaves behind). Reading starts at the
 //! last index entry below the durable point, or below the producer snapshot where that is older.
+//! What is found above the point is written again before it counts, see [`super::unsynced_tail`].
 //! Indexes, epochs and producers are made again from the batches where their files are missing or
 //! contradict them.
 
@@ -26,6 +27,7 @@ use super::producers::{load_snapshot, trusted_snapshots};
 use super::segment::{Changes, Segment, read_whole, remove_if_there, remove_segment_files};
 use super::sync::replace_durably;
 use super::tail::Tail;
+use super::unsynced_tail::{Unsynced, settle_swap_files, write_again};
 use super::{Log, LogConfig, partition_metadata};
 use crate::base::batch_header::BatchHeader;
 use crate::base::ids::{LeaderEpoch, TopicId, TopicPartition};
@@ -65,6 +67,8 @@ struct Recovery<D: Disk> {
     segments: Vec<Segment<D::File>>,
     log_end: i64,
     torn_bytes: u64,
+    /// What lies above the durable point, segment by segment.
+    unsynced: Vec<Unsynced>,
     /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
     checkpoint_contradicted: bool,
 }
@@ -82,21 +86,28 @@ impl<D: Disk + Clone + 'static> Log<D> {
     ) -> Result<(Log<D>, Opened), LogError> {
         let directory = partition_directory(log_directory, partition);
         disk.create_directories(&directory).map_err(LogError::io(&directory, "create"))?;
+        settle_swap_files(&disk, &directory).await?;
         let entries = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
         let topic_id = open_metadata(&disk, &directory, topic_id).await?;
         let (point_file, point) = open_point(&disk, &directory).await?;
-        let mut bases: Vec<i64> =
-            entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
-        bases.sort_unstable();
+        let bases = segments_among(&entries);
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
         let checkpoint = read_epochs(&disk, &directory).await?;
         let mut recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
-        recovery.load_segments(bases.clone()).await?;
-        if recovery.checkpoint_contradicted {
+        recovery.load_segments(bases).await?;
+        if !recovery.unsynced.is_empty() || recovery.checkpoint_contradicted {
+            for unsynced in std::mem::take(&mut recovery.unsynced) {
+                write_again(&disk, &directory, unsynced).await?;
+            }
             let torn_bytes = recovery.torn_bytes;
-            recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, None).await?;
-            recovery.load_segments(existing(&disk, &directory, bases)).await?;
+            let checkpoint = match recovery.checkpoint_contradicted {
+                true => None,
+                false => read_epochs(&disk, &directory).await?,
+            };
+            recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
+            let left = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
+            recovery.load_segments(segments_among(&left)).await?;
             recovery.torn_bytes += torn_bytes;
         }
         recovery.settle()?;
@@ -135,25 +146,29 @@ async fn read_epochs<D: Disk>(disk: &D, directory: &Path) -> Result<Option<Leade
     Ok(checkpoint.and_then(|text| LeaderEpochs::decode(&text)))
 }
 
-/// Those of the segments that a first pass has not removed.
-fn existing<D: Disk>(disk: &D, directory: &Path, mut bases: Vec<i64>) -> Vec<i64> {
-    bases.retain(|base| disk.open(&directory.join(offset_file(*base, LOG_SUFFIX)), OpenMode::Read).is_ok());
+/// The segments' base offsets, in order.
+fn segments_among(entries: &[Entry]) -> Vec<i64> {
+    let mut bases: Vec<i64> = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, LOG_SUFFIX)).collect();
+    bases.sort_unstable();
     bases
 }
 
-/// The newest record may be a hint that no sync has covered. It is synced now, because the slot
-/// that is older than it is the one that will be written next.
+/// The newest record may be a hint that no sync has covered. It is written again, for the slot that
+/// is older than it is the one that will be written next.
 async fn open_point<D: Disk>(
     disk: &D,
     directory: &Path,
 ) -> Result<(DurablePointFile<D::File>, Option<DurablePoint>), LogError> {
     let path = directory.join(DURABLE_POINT);
     let file = disk.open(&path, OpenMode::Create).map_err(LogError::io(&path, "open"))?;
-    let (file, point) = DurablePointFile::open(file).await.map_err(LogError::io(&path, "read"))?;
-    if point.is_some() {
-        file.file().sync().await.map_err(LogError::io(&path, "sync"))?;
-    }
-    Ok((file, point))
+    let (point_file, point) = DurablePointFile::open(file).await.map_err(LogError::io(&path, "read"))?;
+    let Some(point) = point else { return Ok((point_file, None)) };
+    let bytes = read_whole(disk, &path).await?.unwrap_or_default();
+    replace_durably(disk, directory, DURABLE_POINT, &bytes).await?;
+    disk.sync_directory(directory).await.map_err(LogError::io(directory, "sync"))?;
+    let file = disk.open(&path, OpenMode::Write).map_err(LogError::io(&path, "open"))?;
+    let (point_file, _) = DurablePointFile::open(file).await.map_err(LogError::io(&path, "read"))?;
+    Ok((point_file, Some(point)))
 }
 
 impl<D: Disk + Clone + 'static> Recovery<D> {
@@ -184,6 +199,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             segments: Vec::new(),
             log_end: point.log_start,
             torn_bytes: 0,
+            unsynced: Vec::new(),
             checkpoint_contradicted: false,
         })
     }
@@ -237,7 +253,9 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         if start != START {
             self.log_end = start.last_offset.map_or(base_offset, |last| last + 1);
         }
+        let known = self.unsynced.len();
         let size = self.scan(&view, start, &mut index).await?;
+        self.unsynced[known..].iter_mut().for_each(|unsynced| unsynced.size = size);
         let mut changes = Changes::default();
         if size < len {
             self.torn_bytes += len - size;
@@ -312,6 +330,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                     "its leader epoch goes back".to_owned()
                 }
                 Step::Batch(found) => {
+                    self.note_unsynced(view.base_offset, found.header.base_offset, position);
                     index.note(found.place_in(view.base_offset), self.config.index_interval_bytes);
                     self.take_in(&found)?;
                     continue;
@@ -322,6 +341,14 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 return Err(self.corrupt(view.path.clone(), position, &reason));
             }
             return Ok(position);
+        }
+    }
+
+    /// Takes note of the first batch of a segment that is not known to be durable.
+    fn note_unsynced(&mut self, base_offset: i64, offset: i64, position: u64) {
+        let is_first = self.unsynced.last().is_none_or(|last| last.base_offset != base_offset);
+        if offset >= self.point.recovery_point && is_first {
+            self.unsynced.push(Unsynced { base_offset, offset, position, size: position });
         }
     }
 

@@ -65,6 +65,21 @@ struct World {
     reads: u64,
     fail_writes: bool,
     fail_syncs: bool,
+    /// How many more operations that change something succeed.
+    left: Option<u64>,
+}
+
+impl World {
+    fn may_go_on(&mut self) -> io::Result<()> {
+        match &mut self.left {
+            Some(0) => Err(io::Error::other("the process has ended")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 fn apply(bytes: &mut Vec<u8>, change: &Change) {
@@ -99,6 +114,11 @@ impl TestDisk {
 
     pub fn fail_syncs(&self, fail: bool) {
         self.world().fail_syncs = fail;
+    }
+
+    /// Lets the process end after so many more operations that change something.
+    pub fn end_after(&self, operations: u64) {
+        self.world().left = Some(operations);
     }
 
     pub fn reads(&self) -> u64 {
@@ -225,6 +245,7 @@ impl Disk for TestDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
+        world.may_go_on()?;
         let id = world.names.remove(from).ok_or_else(not_found)?;
         world.names.insert(to.to_owned(), id);
         world.pending_names.push(vec![(from.to_owned(), None), (to.to_owned(), Some(id))]);
@@ -233,6 +254,7 @@ impl Disk for TestDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
+        world.may_go_on()?;
         world.names.remove(path).ok_or_else(not_found)?;
         world.pending_names.push(vec![(path.to_owned(), None)]);
         Ok(())
@@ -247,6 +269,7 @@ impl Disk for TestDisk {
 
     async fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.world();
+        world.may_go_on()?;
         if world.fail_syncs {
             return Err(io::Error::other("injected sync failure"));
         }
@@ -280,6 +303,7 @@ impl Disk for TestDisk {
 impl TestFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
+        world.may_go_on()?;
         world.changes += 1;
         let (sequence, failing) = (world.changes, world.fail_writes);
         let inode = &mut world.inodes[self.1];
@@ -323,10 +347,14 @@ impl File for TestFile {
         let covers = file.0.lock().unwrap().changes;
         async move {
             let mut world = file.0.lock().unwrap();
-            if world.fail_syncs {
+            world.may_go_on()?;
+            let fails = world.fail_syncs;
+            let inode = &mut world.inodes[file.1];
+            if fails {
+                // Its pages are marked clean: they are seen, and no later sync writes them.
+                inode.pending.clear();
                 return Err(io::Error::other("injected sync failure"));
             }
-            let inode = &mut world.inodes[file.1];
             let later =
                 inode.pending.iter().position(|(sequence, _)| *sequence > covers).unwrap_or(inode.pending.len());
             for (_, change) in inode.pending.drain(..later) {

@@ -102,20 +102,20 @@ impl<D: Disk + Clone> Storage<D> {
         let snapshot = snapshots.open().await?;
         let mut numbers: Vec<u64> = entries.iter().filter_map(|entry| wal_number(&entry.name)).collect();
         numbers.sort_unstable();
-        let wal_number = numbers.pop().unwrap_or(0);
-        let (wal, log, torn_bytes) = if wal_number == 0 {
-            (begin_wal(&disk, 1, &LogState::default()).await?, LogState::default(), 0)
-        } else {
-            open_wal(&disk, wal_number).await?
+        let newest = numbers.last().copied();
+        let (log, torn_bytes) = match newest {
+            Some(number) => read_wal(&disk, number).await?,
+            None => (LogState::default(), 0),
         };
-        // An earlier process may have ended between a rename and its sync: what replaces the files
-        // that are removed next must have a durable name.
-        disk.sync_directory(root).await.map_err(StorageError::io(root))?;
+        // A vote or an acknowledgement may follow from what was found: it is written to a log of its
+        // own and synced there, whatever the old one's bytes went through.
+        let wal_number = newest.unwrap_or(0) + 1;
+        let wal = begin_wal(&disk, wal_number, &log).await?;
         for number in numbers {
             let path = wal_path(number);
             disk.remove_file(&path).map_err(StorageError::io(&path))?;
         }
-        let storage = Storage { disk, wal, wal_number: wal_number.max(1), log: log.clone(), snapshots };
+        let storage = Storage { disk, wal, wal_number, log: log.clone(), snapshots };
         Ok(Opened { storage, log, snapshot, torn_bytes })
     }
 
@@ -156,11 +156,11 @@ fn wal_number(name: &str) -> Option<u64> {
     name.strip_prefix("wal-")?.parse().ok()
 }
 
-async fn open_wal<D: Disk>(disk: &D, number: u64) -> Result<(Wal<D>, LogState, u64), StorageError> {
+async fn read_wal<D: Disk>(disk: &D, number: u64) -> Result<(LogState, u64), StorageError> {
     let path = wal_path(number);
-    let (wal, recovered) = Wal::open(disk, &path).await?;
+    let recovered = wal::read(disk, &path).await?;
     let log = LogState::replay(&recovered.records).map_err(|bad| StorageError::Record { path, bad })?;
-    Ok((wal, log, recovered.torn_bytes))
+    Ok((log, recovered.torn_bytes))
 }
 
 /// Writes a whole new log and gives it its name.

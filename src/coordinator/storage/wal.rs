@@ -68,11 +68,11 @@ pub struct Wal<D: Disk> {
     buffer: BytesMut,
 }
 
-/// What opening found.
+/// What reading found.
 pub struct Recovered {
     /// The payloads, in the order in which they were appended.
     pub records: Vec<Bytes>,
-    /// Bytes of a torn tail that were cut.
+    /// Bytes of a torn tail that were left out.
     pub torn_bytes: u64,
 }
 
@@ -82,30 +82,6 @@ impl<D: Disk> Wal<D> {
         let file = disk.open(path, OpenMode::Create).map_err(|error| io_error(path, error))?;
         file.truncate(0).map_err(|error| io_error(path, error))?;
         Ok(Wal { path: path.to_owned(), file, len: 0, durable: 0, buffer: BytesMut::new() })
-    }
-
-    /// Opens a log, cuts a torn tail and makes the cut durable.
-    pub async fn open(disk: &D, path: &Path) -> Result<(Self, Recovered), WalError> {
-        let failed = |error| io_error(path, error);
-        let file = disk.open(path, OpenMode::Write).map_err(failed)?;
-        let bytes = read_whole(&file).await.map_err(failed)?;
-        let (records, len) = parse(&bytes);
-        if let Some(position) = damage(&bytes, len) {
-            return Err(WalError::Damaged { path: path.to_owned(), position });
-        }
-        let torn_bytes = (bytes.len() - len) as u64;
-        if torn_bytes > 0 {
-            file.truncate(len as u64).map_err(failed)?;
-        }
-        // What an earlier process left in the operating system's cache counts only once it is
-        // durable: a vote or an acknowledgement may follow from it. It is written again first: if a
-        // sync failed, the system has marked its pages clean, and a sync alone would succeed
-        // without them ("fsyncgate").
-        let known = known_durable(&bytes, len);
-        file.write_at(known as u64, &[IoSlice::new(&bytes[known..len])]).map_err(failed)?;
-        file.sync().await.map_err(failed)?;
-        let wal = Wal { path: path.to_owned(), file, len: len as u64, durable: len as u64, buffer: BytesMut::new() };
-        Ok((wal, Recovered { records, torn_bytes }))
     }
 
     /// Adds a record to those that the next [`Wal::write`] writes.
@@ -148,6 +124,21 @@ impl<D: Disk> Wal<D> {
     pub fn written_bytes(&self) -> u64 {
         self.len
     }
+}
+
+/// Reads a log up to its torn tail, if it has one. Nothing is changed: what an earlier process left
+/// in the operating system's cache may not be on the medium although a sync would succeed now, for
+/// one that failed has marked its pages clean ("fsyncgate"). So what is read here counts only once
+/// it was written to a new file and synced there.
+pub async fn read<D: Disk>(disk: &D, path: &Path) -> Result<Recovered, WalError> {
+    let failed = |error| io_error(path, error);
+    let file = disk.open(path, OpenMode::Read).map_err(failed)?;
+    let bytes = read_whole(&file).await.map_err(failed)?;
+    let (records, len) = parse(&bytes);
+    if let Some(position) = damage(&bytes, len) {
+        return Err(WalError::Damaged { path: path.to_owned(), position });
+    }
+    Ok(Recovered { records, torn_bytes: (bytes.len() - len) as u64 })
 }
 
 fn io_error(path: &Path, error: io::Error) -> WalError {
@@ -195,16 +186,6 @@ fn parse(bytes: &Bytes) -> (Vec<Bytes>, usize) {
     (records, position)
 }
 
-/// How much of the readable part its last record says was durable when it was written.
-fn known_durable(bytes: &Bytes, readable: usize) -> usize {
-    let (mut position, mut known) = (0, 0);
-    while let Some((payload, durable)) = record_at(bytes, position).filter(|_| position < readable) {
-        position += HEADER_BYTES + payload.len();
-        known = usize::try_from(durable).unwrap_or(0);
-    }
-    known.min(readable)
-}
-
 /// `readable` if a record behind it says that more than that was durable.
 fn damage(bytes: &Bytes, readable: usize) -> Option<u64> {
     let was_durable =
@@ -240,14 +221,6 @@ mod tests {
         let (records, end) = parse(&bytes);
         assert_eq!((records.len(), end), (1, 30));
         assert_eq!(damage(&bytes, end), None);
-    }
-
-    #[test]
-    fn what_the_last_record_does_not_call_durable_is_to_be_written_again() {
-        let bytes = Bytes::from(file_of(&[(b"first", 0), (b"second", 30), (b"third", 30)]));
-        assert_eq!(known_durable(&bytes, bytes.len()), 30);
-        assert_eq!(known_durable(&bytes, 30), 0);
-        assert_eq!(known_durable(&Bytes::new(), 0), 0);
     }
 
     #[test]
