@@ -18,7 +18,7 @@ use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, SimRu
 use crate::history::Client;
 use crate::invariants::model::Topology;
 use crate::links::Links;
-use crate::observed::Node;
+use crate::observed::{FaultNote, Node};
 use crate::product::{self, Directory, Ended};
 use crate::scenario::Plan;
 use crate::schedule::Roles;
@@ -55,8 +55,12 @@ struct Machine {
     starts_ns: Option<u64>,
     /// Faults that keep it from being started.
     held_down: u32,
-    /// Whether its disk was ever made to fail or damaged: then it may stop by itself.
+    /// Faults that make calls of its disk fail at present.
+    disk_faults: usize,
+    /// Whether there was one since the process was started: then it may stop by itself.
     had_disk_trouble: bool,
+    /// Whether bytes at rest were damaged since it was given its disk.
+    is_rotted: bool,
 }
 
 /// A process that stopped by itself, without a fault of its disk.
@@ -106,7 +110,9 @@ impl Cluster {
             stop: None,
             starts_ns: None,
             held_down: 0,
+            disk_faults: 0,
             had_disk_trouble: false,
+            is_rotted: false,
         });
         let machines = machines.collect();
         Cluster {
@@ -236,6 +242,7 @@ impl Cluster {
         if machine.held_down > 0 || self.simulation.is_running(machine.id) {
             return;
         }
+        machine.had_disk_trouble = machine.disk_faults > 0;
         let (stop, stopped) = watch::channel(false);
         let (directory, ended) = (machine.directory, self.ended.clone());
         let note = move |result| drop(ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result));
@@ -278,9 +285,21 @@ impl Cluster {
         running && machine.stop.as_ref().is_some_and(|stop| stop.send(true).is_ok())
     }
 
-    /// Its disk may fail from now on, so that it may stop by itself.
-    pub fn expect_disk_trouble(&mut self, node: Node) {
-        self.machines[usize::from(node.0)].had_disk_trouble = true;
+    /// Calls of its disk may fail from now on, so that its process may stop by itself.
+    pub fn disk_fault_begins(&mut self, node: Node) {
+        let machine = &mut self.machines[usize::from(node.0)];
+        machine.disk_faults += 1;
+        machine.had_disk_trouble = true;
+    }
+
+    /// The calls of its disk succeed again, unless another fault of it goes on.
+    pub fn disk_fault_ends(&mut self, node: Node) {
+        self.machines[usize::from(node.0)].disk_faults -= 1;
+    }
+
+    /// Bytes at rest are damaged, so that whichever process reads them may stop by itself.
+    pub fn disk_rots(&mut self, node: Node) {
+        self.machines[usize::from(node.0)].is_rotted = true;
     }
 
     /// How many coordinators may still be given an empty disk: one that was never votes again.
@@ -300,27 +319,34 @@ impl Cluster {
         let id = self.id(node);
         self.simulation.crash(id);
         self.simulation.replace_disk(id, &DiskImage::default());
-        self.machines[usize::from(node.0)].directory = Directory::Replacement;
+        let machine = &mut self.machines[usize::from(node.0)];
+        (machine.directory, machine.is_rotted) = (Directory::Replacement, false);
     }
 
-    /// The process on a machine ended by itself: it is started again after a while.
-    pub fn exited(&mut self, id: NodeId) {
+    /// The process on a machine ended by itself: it is started again after a while. Where it found
+    /// its disk damaged, and bytes at rest had been, the operator does what the message says: the
+    /// machine is given an empty disk, and the note of that is given back. No other fault may
+    /// damage what was synced: a node that says so without rot has failed.
+    pub fn exited(&mut self, id: NodeId) -> Option<FaultNote> {
         let node = Node(id.index() as u16);
         let result = self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node.0);
         let time_ns = self.simulation.now_ns();
         let machine = &mut self.machines[id.index()];
         if matches!(machine.part, Part::Client(_)) {
-            return;
+            return None;
         }
         let (shortest, longest) = RESTART_MS;
         machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
-        let Some(Err(reason)) = result else { return };
-        if !machine.had_disk_trouble {
-            self.stopped.push(Stopped { time_ns, node, reason });
-        } else if reason.contains("damaged") || reason.contains("record ") {
-            // What the message tells the operator to do.
+        let Some(Err(reason)) = result else { return None };
+        let is_damage = reason.contains("damaged") || reason.contains("record ");
+        if is_damage && machine.is_rotted {
             self.replace_disk(node);
+            return Some(FaultNote::DiskLost(node));
         }
+        if is_damage || !(machine.had_disk_trouble || machine.is_rotted) {
+            self.stopped.push(Stopped { time_ns, node, reason });
+        }
+        None
     }
 
     /// When the next process is started again.

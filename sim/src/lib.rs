@@ -3,6 +3,7 @@
 pub mod checkers;
 pub mod cli;
 pub mod cluster;
+pub mod disk_log;
 pub mod draw;
 pub mod engine;
 pub mod faults;

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wyrdlog::base::event::Event;
+use wyrdlog::base::event::{AppendedBatch, Event};
 
 /// A simulated machine, by its index in the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,8 +46,15 @@ pub enum FaultNote {
     PowerLost(Vec<Node>),
     /// A node's disk is lost, or was replaced by an empty or an old one.
     DiskLost(Node),
-    /// Bytes at rest were damaged, or an I/O error took a file away.
+    /// Calls of a disk fail: what was being written may be there in part, or not at all.
     DiskDamaged(Node),
+    /// Bytes at rest were damaged. Nobody knows before they are read again.
+    Rotted {
+        /// On whose disk.
+        node: Node,
+        /// In which file.
+        path: String,
+    },
 }
 
 impl FaultNote {
@@ -56,10 +63,37 @@ impl FaultNote {
     pub fn nodes(&self) -> &[Node] {
         match self {
             FaultNote::PowerLost(nodes) => nodes,
-            FaultNote::ProcessCrashed(node) | FaultNote::DiskLost(node) | FaultNote::DiskDamaged(node) => {
-                std::slice::from_ref(node)
-            }
+            FaultNote::ProcessCrashed(node)
+            | FaultNote::DiskLost(node)
+            | FaultNote::DiskDamaged(node)
+            | FaultNote::Rotted { node, .. } => std::slice::from_ref(node),
         }
+    }
+}
+
+/// The batches of a log as a simulated disk holds them, for whoever judges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskLog {
+    /// Whole and valid, in the order of their segments, up to the first that is not.
+    pub batches: Vec<AppendedBatch>,
+    /// Where the first bytes are that are no valid batch.
+    pub bad: Option<BadBytes>,
+}
+
+/// Bytes on a disk that are no valid batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadBytes {
+    /// In which file.
+    pub path: String,
+    /// At which byte.
+    pub position: u64,
+    /// Why they are none.
+    pub reason: String,
+}
+
+impl fmt::Display for BadBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}: {}", self.path, self.position, self.reason)
     }
 }
 

@@ -256,12 +256,20 @@ impl<'p> Driver<'p> {
             self.cluster.start_due();
             let next_ns = self.next_ns(faults).map_or(deadline_ns, |next_ns| next_ns.min(deadline_ns));
             match self.cluster.simulation.run_until(next_ns) {
-                Stop::Exited(node) => self.cluster.exited(node),
+                Stop::Exited(node) => self.exited(node),
                 Stop::Failed(failure) => self.failure = Some(failure),
                 Stop::Deadline | Stop::Idle if next_ns == deadline_ns => return,
                 Stop::Deadline | Stop::Idle | Stop::Wakeup(_) | Stop::Interrupted(_) => {}
             }
         }
+    }
+
+    fn exited(&mut self, node: crate::engine::NodeId) {
+        let Some(note) = self.cluster.exited(node) else { return };
+        let now_ns = self.cluster.simulation.now_ns();
+        let mut watcher = self.watcher.borrow_mut();
+        watcher.invariants.fault(now_ns, &note);
+        watcher.fault(now_ns, note);
     }
 
     fn next_ns(&self, faults: bool) -> Option<u64> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use wyrdlog::base::event::{CoordinatorEvent, Event, LogEvent, ReplicaEvent};
+use wyrdlog::base::ids::TopicPartition;
 
 use crate::checkers::availability::{self, AfterHealing};
 use crate::checkers::snapshot_read::Committed;
@@ -17,7 +18,7 @@ use crate::history::kafka::{Call, KafkaHistory, Reply};
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
-use crate::observed::{FaultNote, Observed};
+use crate::observed::{DiskLog, FaultNote, Node, Observed};
 use crate::verdict::{Findings, Property};
 
 /// A value that no workload sends.
@@ -28,6 +29,15 @@ const FOREIGN_VALUE: u64 = u64::MAX;
 pub enum Entry {
     /// A node observed something.
     Event(Observed),
+    /// What a disk held of a log that is about to be seen opened.
+    Disk {
+        /// Whose disk.
+        node: Node,
+        /// Which log.
+        partition: TopicPartition,
+        /// The log.
+        log: DiskLog,
+    },
     /// A fault took effect.
     Fault {
         /// When, in virtual nanoseconds.
@@ -60,6 +70,7 @@ impl Record {
         for entry in &self.entries {
             match entry {
                 Entry::Event(observed) => drop(invariants.observe(observed)),
+                Entry::Disk { node, partition, log } => invariants.disk_log(*node, partition.clone(), log.clone()),
                 Entry::Fault { time_ns, note } => invariants.fault(*time_ns, note),
             }
         }
@@ -306,7 +317,7 @@ fn append_at(entry: &Entry) -> Option<(&Observed, &wyrdlog::base::event::Appende
             Event::Log(_, LogEvent::Appended { batch, .. }) => Some((observed, batch)),
             _ => None,
         },
-        Entry::Fault { .. } => None,
+        Entry::Disk { .. } | Entry::Fault { .. } => None,
     }
 }
 

@@ -5,13 +5,16 @@
 //! doing, and the same with every report switched off.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use wyrdlog::base::event::{CoordinatorEvent, Event};
+use wyrdlog::base::event::{CoordinatorEvent, Event, LogEvent};
+use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::plants::Plant;
 
 use crate::checkers::snapshot_read::Committed;
-use crate::engine::{Observation, View};
+use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log};
+use crate::engine::{NodeId, Observation, View};
 use crate::history::coordinator::{PathIndex, Register};
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Node, Observed};
@@ -59,6 +62,9 @@ impl Watcher {
         let observed = Observed { time_ns, node: Node(node.index() as u16), incarnation, event };
         self.events += 1;
         self.note(&observed);
+        if let Event::Log(name, LogEvent::Opened { .. }) = &observed.event {
+            self.look_at_disk(observed.node, node, name, view);
+        }
         self.invariants.observe(&observed);
         let known = self.tracker.next_due_ns();
         self.tracker.observe(&observed);
@@ -75,6 +81,15 @@ impl Watcher {
     pub fn fault(&mut self, time_ns: u64, note: FaultNote) {
         if let Some(entries) = &mut self.entries {
             entries.push(Entry::Fault { time_ns, note });
+        }
+    }
+
+    /// What is on a disk is read from it, not taken from what the product says.
+    fn look_at_disk(&mut self, node: Node, id: NodeId, partition: &TopicPartition, view: View) {
+        let log = read_log(&ViewedDisk { view, id }, &Path::new(LOG_DIRECTORY).join(partition.to_string()));
+        self.invariants.disk_log(node, partition.clone(), log.clone());
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Disk { node, partition: partition.clone(), log });
         }
     }
 

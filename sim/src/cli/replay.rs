@@ -71,7 +71,7 @@ fn print_entry(entry: &Entry) {
         Entry::Event(Observed { time_ns, node, incarnation, event }) if !is_frequent(event) => {
             println!("{} {node}.{incarnation} {event:?}", seconds(*time_ns));
         }
-        Entry::Event(_) => {}
+        Entry::Event(_) | Entry::Disk { .. } => {}
     }
 }
 

@@ -48,12 +48,12 @@ impl Fault for BitRot {
         let mut files = cluster.view().files(cluster.id(node));
         files.retain(|path| self.is_victim(part, path));
         self.path = self.draw.pick(&files)?.clone();
-        Some(vec![FaultNote::DiskDamaged(node)])
+        Some(vec![FaultNote::Rotted { node, path: self.path.clone() }])
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {
         let Some(node) = self.node else { return };
-        cluster.expect_disk_trouble(node);
+        cluster.disk_rots(node);
         if matches!(cluster.part(node), Part::Coordinator(_)) {
             cluster.spend_coordinator();
         }

@@ -18,7 +18,7 @@ impl Fault for DiskFull {
 
     fn strike(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
-            cluster.expect_disk_trouble(node);
+            cluster.disk_fault_begins(node);
             let id = cluster.id(node);
             let used = cluster.view().used_bytes(id);
             cluster.simulation.set_disk_capacity(id, Some(used));
@@ -27,6 +27,7 @@ impl Fault for DiskFull {
 
     fn heal(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
+            cluster.disk_fault_ends(node);
             let id = cluster.id(node);
             cluster.simulation.set_disk_capacity(id, None);
         }

@@ -18,7 +18,7 @@ impl Fault for FsyncFailure {
 
     fn strike(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
-            cluster.expect_disk_trouble(node);
+            cluster.disk_fault_begins(node);
             let id = cluster.id(node);
             cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::Sync).once());
         }
@@ -26,6 +26,7 @@ impl Fault for FsyncFailure {
 
     fn heal(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
+            cluster.disk_fault_ends(node);
             let id = cluster.id(node);
             cluster.simulation.disarm_disk_faults(id);
         }

@@ -31,7 +31,7 @@ impl Fault for IoError {
 
     fn strike(&mut self, cluster: &mut Cluster) {
         let Some(node) = self.node else { return };
-        cluster.expect_disk_trouble(node);
+        cluster.disk_fault_begins(node);
         let id = cluster.id(node);
         for operation in [DiskOperation::Read, DiskOperation::Write] {
             let fault = DiskFault::error(operation);
@@ -41,6 +41,7 @@ impl Fault for IoError {
 
     fn heal(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
+            cluster.disk_fault_ends(node);
             let id = cluster.id(node);
             cluster.simulation.disarm_disk_faults(id);
         }

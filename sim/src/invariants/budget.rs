@@ -23,7 +23,7 @@ use wyrdlog::base::event::{CoordinatorEvent, Event};
 use wyrdlog::base::partition_state::Durability;
 
 use super::Seen;
-use super::model::{Model, Partition};
+use super::model::{Model, Partition, is_segment_in};
 use crate::observed::{FaultNote, Node};
 
 /// What is counted against one partition.
@@ -33,6 +33,9 @@ pub struct Spent {
     pub lost: BTreeSet<Node>,
     /// Replicas whose disk was lost or damaged and that were not re-admitted since.
     pub disks: BTreeSet<Node>,
+    /// Those of them whose log may hold damaged bytes that nobody has read yet: to be re-admitted
+    /// does not repair them, another disk does.
+    pub rotted: BTreeSet<Node>,
     /// Replicas whose process ended since they were last admitted.
     pub unproven: BTreeSet<Node>,
     /// Since when nothing is promised any more, in virtual nanoseconds.
@@ -128,7 +131,9 @@ impl Budget {
         match &seen.observed.event {
             Event::Controller(_) => {
                 if let Some((at, spent)) = seen.partition.and_then(|at| Some((at, self.partitions.get_mut(&at)?))) {
-                    for (node, _) in model.partitions[at].running_in_sync(model) {
+                    let rotted = spent.rotted.clone();
+                    let admitted = model.partitions[at].running_in_sync(model).map(|(node, _)| node);
+                    for node in admitted.filter(|node| !rotted.contains(node)) {
                         spent.lost.remove(&node);
                         spent.disks.remove(&node);
                         spent.unproven.remove(&node);
@@ -149,7 +154,7 @@ impl Budget {
 
     fn coordinators_lost_after(&self, model: &Model, note: &FaultNote) -> BTreeSet<Node> {
         let mut lost: BTreeSet<Node> = self.coordinators.keys().copied().collect();
-        if matches!(note, FaultNote::DiskLost(_) | FaultNote::DiskDamaged(_)) {
+        if !matches!(note, FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_)) {
             let servers: BTreeSet<&Node> = model.topology.servers.values().collect();
             lost.extend(note.nodes().iter().filter(|node| servers.contains(node)));
         }
@@ -171,14 +176,23 @@ fn spend(before: &Spent, partition: &Partition, note: &FaultNote) -> Spent {
         match note {
             FaultNote::ProcessCrashed(_) => {}
             FaultNote::PowerLost(_) => drop(spent.lost.insert(*node)),
-            FaultNote::DiskLost(_) | FaultNote::DiskDamaged(_) => {
+            FaultNote::DiskLost(_) | FaultNote::DiskDamaged(_) | FaultNote::Rotted { .. } => {
                 spent.lost.insert(*node);
                 spent.disks.insert(*node);
             }
         }
         spent.unproven.insert(*node);
+        match note {
+            FaultNote::DiskLost(_) => drop(spent.rotted.remove(node)),
+            FaultNote::Rotted { path, .. } if is_log_of(partition, path) => drop(spent.rotted.insert(*node)),
+            _ => {}
+        }
     }
     spent
+}
+
+fn is_log_of(partition: &Partition, path: &str) -> bool {
+    is_segment_in(path, &partition.name.to_string())
 }
 
 fn keeps_promise(model: &Model, partition: &Partition, spent: &Spent) -> bool {

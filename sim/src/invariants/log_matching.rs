@@ -80,6 +80,21 @@ impl LogMatching {
         }
     }
 
+    /// A log was opened: what its disk holds and no event told of, such as an append whose write
+    /// failed half way, must agree as well.
+    fn compare_recovered(&mut self, model: &Model, at: usize, log_end: i64, seen: Seen<'_>) {
+        let (Some(found), partition) = (model.on_disk(seen), &model.partitions[at]) else { return };
+        let known = partition.replicas.get(&seen.node()).map(|replica| &replica.log);
+        let mut before = None;
+        for batch in found.batches.iter().take_while(|batch| batch.last_offset < log_end) {
+            if known.and_then(|log| log.at(batch.base_offset)).is_none_or(|own| !same(own, batch)) {
+                let first = First { batch: *batch, before, node: seen.node(), ordinal: seen.ordinal };
+                self.compare(at, partition, seen, first);
+            }
+            before = Some((batch.leader_epoch, batch.base_offset));
+        }
+    }
+
     /// Compares all pairs of replicas, batch by batch.
     fn recompute(&mut self, model: &Model, time_ns: u64) {
         for partition in &model.partitions {
@@ -113,9 +128,11 @@ impl Default for LogMatching {
 
 impl Invariant for LogMatching {
     fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
-        let (Event::Log(_, LogEvent::Appended { batch, .. }), Some(at)) = (&seen.observed.event, seen.partition) else {
-            return;
-        };
+        let Some(at) = seen.partition else { return };
+        if let Event::Log(_, LogEvent::Opened { log_end, .. }) = &seen.observed.event {
+            self.compare_recovered(world.model, at, *log_end, seen);
+        }
+        let Event::Log(_, LogEvent::Appended { batch, .. }) = &seen.observed.event else { return };
         let partition = &world.model.partitions[at];
         let last = world.model.replica(seen).and_then(|replica| replica.log.batches.back());
         if let Some(last) = last {

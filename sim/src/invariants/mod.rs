@@ -25,7 +25,9 @@ pub mod session_safety;
 pub mod state_machine_safety;
 pub mod watch_order;
 
-use crate::observed::{FaultNote, Node, Observed};
+use wyrdlog::base::ids::TopicPartition;
+
+use crate::observed::{DiskLog, FaultNote, Node, Observed};
 use crate::probes::Probes;
 use crate::verdict::Findings;
 use budget::Budget;
@@ -143,6 +145,13 @@ impl Invariants {
             invariant.after(world, seen);
         }
         self.violated()
+    }
+
+    /// What the disk of `node` holds of a log at this moment. Call it before the event that says
+    /// that the log was opened.
+    pub fn disk_log(&mut self, node: Node, partition: TopicPartition, mut log: DiskLog) {
+        self.model.leave_out_rot(node, &partition, &mut log);
+        self.model.on_disk = Some((node, partition, log));
     }
 
     /// Takes note of a fault that took effect. Call it in the instant of the fault, before any

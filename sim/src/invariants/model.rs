@@ -3,7 +3,9 @@
 //!
 //! The model is rebuilt from events alone and never asks the product. It checks nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use wyrdlog::base::batch_header::sequence_after;
@@ -16,7 +18,7 @@ use wyrdlog::base::partition_state::{Durability, PartitionState};
 use super::Seen;
 use super::budget::Budget;
 use super::replica_log::ReplicaLog;
-use crate::observed::{FaultNote, Incarnation, Node};
+use crate::observed::{BadBytes, DiskLog, FaultNote, Incarnation, Node};
 
 /// Who is who, and what was configured.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +146,10 @@ pub struct Model {
     pub partitions: Vec<Partition>,
     /// The nodes' processes.
     pub lives: BTreeMap<Node, Life>,
+    /// What a disk holds of the log whose opening is the next event, where somebody looked.
+    pub on_disk: Option<(Node, TopicPartition, DiskLog)>,
+    /// Files whose bytes at rest were damaged. Nobody need have noticed yet.
+    pub rotted: BTreeSet<(Node, String)>,
     names: BTreeMap<TopicPartition, usize>,
 }
 
@@ -189,6 +195,29 @@ impl Model {
         self.partitions[seen.partition?].replicas.get(&seen.node())
     }
 
+    /// Rot may have changed what no checksum covers, such as a batch's epoch: what a damaged file
+    /// holds counts up to the first batch that its replica never had.
+    pub(super) fn leave_out_rot(&self, node: Node, partition: &TopicPartition, log: &mut DiskLog) {
+        let directory = partition.to_string();
+        let rotted = self.rotted.iter().find(|(at, path)| *at == node && is_segment_in(path, &directory));
+        let replica = self.names.get(partition).and_then(|at| self.partitions[*at].replicas.get(&node));
+        let (Some((_, path)), Some(replica)) = (rotted, replica) else { return };
+        let had = |batch: &AppendedBatch| replica.log.holds(batch);
+        let Some(first) = log.batches.iter().position(|batch| !had(batch)) else { return };
+        log.batches.truncate(first);
+        let reason = "bytes at rest were damaged".to_owned();
+        log.bad = Some(BadBytes { path: path.clone(), position: 0, reason });
+    }
+
+    /// What the disk of the event's node holds of the log that the event is about.
+    #[must_use]
+    pub fn on_disk(&self, seen: Seen<'_>) -> Option<&DiskLog> {
+        let (Event::Log(name, _), Some((node, partition, log))) = (&seen.observed.event, &self.on_disk) else {
+            return None;
+        };
+        (*node == seen.node() && partition == name).then_some(log)
+    }
+
     /// The machine of `broker`, if it runs as `broker_epoch` at this moment.
     #[must_use]
     pub fn runs_as(&self, broker: BrokerId, broker_epoch: BrokerEpoch) -> Option<Node> {
@@ -202,7 +231,11 @@ impl Model {
         self.note_life(seen);
         let node = seen.node();
         match (&seen.observed.event, seen.partition) {
-            (Event::Log(_, event), Some(at)) => self.partitions[at].take_log(node, event),
+            (Event::Log(_, event), Some(at)) => {
+                let on_disk = self.on_disk(seen).cloned();
+                self.partitions[at].take_log(node, event, on_disk.as_ref());
+                self.on_disk = None;
+            }
             (Event::Replica(_, event), Some(at)) => {
                 if let ReplicaEvent::BecameLeader { broker_epoch, .. } = event {
                     self.register(node, *broker_epoch);
@@ -225,6 +258,11 @@ impl Model {
 
     /// Takes note of a fault.
     pub fn fault(&mut self, note: &FaultNote) {
+        match note {
+            FaultNote::DiskLost(lost) => self.rotted.retain(|(node, _)| node != lost),
+            FaultNote::Rotted { node, path } => drop(self.rotted.insert((*node, path.clone()))),
+            _ => {}
+        }
         for node in note.nodes() {
             if matches!(note, FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_)) {
                 let life = self.lives.entry(*node).or_default();
@@ -235,7 +273,7 @@ impl Model {
                     FaultNote::ProcessCrashed(_) => {}
                     FaultNote::PowerLost(_) => replica.suffered.power_lost = true,
                     FaultNote::DiskLost(_) => replica.suffered.disk_lost = true,
-                    FaultNote::DiskDamaged(_) => replica.suffered.damaged = true,
+                    FaultNote::DiskDamaged(_) | FaultNote::Rotted { .. } => replica.suffered.damaged = true,
                 }
             }
         }
@@ -300,12 +338,12 @@ impl Partition {
         epoch.is_some_and(|epoch| self.leading == Some((epoch, node)))
     }
 
-    fn take_log(&mut self, node: Node, event: &LogEvent) {
+    fn take_log(&mut self, node: Node, event: &LogEvent, on_disk: Option<&DiskLog>) {
         let replica = self.replicas.entry(node).or_default();
         match event {
             LogEvent::Opened { log_start, log_end, durability, .. } => {
                 self.durability = *durability;
-                replica.log.reopen(*log_start, *log_end);
+                replica.log.reopen(*log_start, *log_end, on_disk);
                 replica.synced_end = replica.synced_end.min(*log_end);
                 replica.suffered = Suffered::default();
                 replica.is_open = true;
@@ -403,6 +441,13 @@ impl Partition {
         self.acknowledged.retain(|_, batch| log.holds(batch));
         self.exposed = self.exposed.min(log.end);
     }
+}
+
+/// Whether `path` is a segment of the partition whose directory has this name.
+pub(super) fn is_segment_in(path: &str, directory: &str) -> bool {
+    let path = Path::new(path);
+    let parent = path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    path.extension().is_some_and(|extension| extension == "log") && parent == Some(directory)
 }
 
 fn note_producer(producers: &mut BTreeMap<ProducerId, ProducerTail>, batch: &AppendedBatch) {

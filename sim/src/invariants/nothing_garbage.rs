@@ -1,109 +1,83 @@
 //! *nothing_garbage*, on the disks: no byte that fails its checksum is counted as a replica
 //! (protocol-aware recovery, FAST'18), and what the disk holds is what the events said.
 //!
-//! Reads the simulated disks themselves, never what the product says about them. Segments are
-//! found as Kafka lays them out: `<log directory>/<topic>-<partition>/<base offset, 20 digits>.log`.
-//! What clients were given is judged by the `phantom_read` checker.
+//! Reads the simulated disks themselves, never what the product says about them. What clients were
+//! given is judged by the `phantom_read` checker.
 //!
 //! False positives avoided: a replica whose disk was damaged since its log was opened holds bytes
-//! that it has not looked at yet, and is left out; so is one whose log is not open.
+//! that it has not looked at yet, and is left out; so is one whose log is not open, and one with
+//! bytes that were damaged at rest and that nobody has asked for yet: below the durable point a
+//! restart does not read them. They end with the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use wyrdlog::base::batch_header::{BatchHeader, verify};
 use wyrdlog::base::event::AppendedBatch;
 
-use super::model::{Model, Partition, Replica};
+use super::model::{Model, Partition, Replica, is_segment_in};
 use super::replica_log::{describe, same};
+use crate::disk_log::{DiskView, read_log};
 use crate::observed::Node;
 use crate::verdict::{Findings, Property};
 
-/// The simulated disks, as a node would see them at this instant.
-pub trait Disks {
-    /// The names in a directory, or nothing where it does not exist.
-    fn list(&self, node: Node, directory: &Path) -> Vec<String>;
-
-    /// The whole file, unaltered by any fault that only shows on read.
-    fn read(&self, node: Node, path: &Path) -> Option<Vec<u8>>;
-}
-
 /// Compares every open, undamaged replica with its disk. `log_directory` is the broker's.
 #[must_use]
-pub fn verify_against_disk(model: &Model, disks: &impl Disks, log_directory: &Path, time_ns: u64) -> Findings {
+pub fn verify_against_disk<D: DiskView>(
+    model: &Model,
+    disk_of: impl Fn(Node) -> D,
+    log_directory: &Path,
+    time_ns: u64,
+) -> Findings {
     let mut findings = Findings::new(Property::NothingGarbage);
     for partition in &model.partitions {
         for (node, replica) in &partition.replicas {
             let suffered = replica.suffered;
             if replica.is_open && !suffered.damaged && !suffered.disk_lost && !suffered.power_lost {
-                verify_replica(&mut findings, disks, log_directory, time_ns, (partition, *node, replica));
+                let compared = Compared { model, partition, node: *node, replica };
+                compared.verify(&mut findings, &disk_of(*node), log_directory, time_ns);
             }
         }
     }
     findings
 }
 
-fn verify_replica(
-    findings: &mut Findings,
-    disks: &impl Disks,
-    log_directory: &Path,
-    time_ns: u64,
-    (partition, node, replica): (&Partition, Node, &Replica),
-) {
-    let directory = log_directory.join(partition.name.to_string());
-    let name = &partition.name;
-    let found = match batches_on_disk(disks, node, &directory) {
-        Ok(found) => found,
-        Err(why) => {
-            findings.check(false, time_ns, [], || format!("{node}, {name}: {why}"));
+struct Compared<'m> {
+    model: &'m Model,
+    partition: &'m Partition,
+    node: Node,
+    replica: &'m Replica,
+}
+
+impl Compared<'_> {
+    fn verify(&self, findings: &mut Findings, disk: &impl DiskView, log_directory: &Path, time_ns: u64) {
+        let directory = log_directory.join(self.partition.name.to_string());
+        let found = read_log(disk, &directory);
+        let is_rotted = self
+            .model
+            .rotted
+            .iter()
+            .any(|(node, path)| *node == self.node && is_segment_in(path, &self.partition.name.to_string()));
+        if is_rotted {
             return;
         }
-    };
-    let found: Vec<AppendedBatch> = found.into_iter().filter(|batch| batch.last_offset >= replica.log.start).collect();
-    let differs = replica.log.batches.iter().zip(&found).find(|(known, stored)| !same(known, stored));
-    findings.check(differs.is_none() && found.len() == replica.log.batches.len(), time_ns, [], || match differs {
-        Some((known, stored)) => {
-            format!("{node} appended to {name} {}, but its disk holds {}", describe(known), describe(stored))
+        let (node, name, replica) = (self.node, &self.partition.name, self.replica);
+        if let Some(bad) = &found.bad {
+            findings.check(false, time_ns, [], || format!("{node}, {name}: {bad}"));
+            return;
         }
-        None => format!(
-            "{node} has {} batches of {name} by its events, but {} on its disk",
-            replica.log.batches.len(),
-            found.len()
-        ),
-    });
-}
-
-fn batches_on_disk(disks: &impl Disks, node: Node, directory: &Path) -> Result<Vec<AppendedBatch>, String> {
-    let mut batches = Vec::new();
-    for path in segments(disks, node, directory) {
-        let bytes = disks.read(node, &path).ok_or_else(|| format!("{} cannot be read", path.display()))?;
-        let mut at = 0;
-        while at < bytes.len() {
-            let header = verify(&bytes[at..]).map_err(|why| format!("{} at byte {at}: {why}", path.display()))?;
-            at += header.size;
-            batches.push(appended(&header));
-        }
-    }
-    Ok(batches)
-}
-
-fn segments(disks: &impl Disks, node: Node, directory: &Path) -> Vec<PathBuf> {
-    let is_segment = |name: &String| {
-        name.strip_suffix(".log").is_some_and(|base| base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let mut names: Vec<String> = disks.list(node, directory).into_iter().filter(is_segment).collect();
-    names.sort_unstable();
-    names.into_iter().map(|name| directory.join(name)).collect()
-}
-
-fn appended(header: &BatchHeader) -> AppendedBatch {
-    AppendedBatch {
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        leader_epoch: header.leader_epoch,
-        crc: header.crc,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
+        let kept = |batch: &AppendedBatch| batch.last_offset >= replica.log.start;
+        let found: Vec<AppendedBatch> = found.batches.into_iter().filter(kept).collect();
+        let differs = replica.log.batches.iter().zip(&found).find(|(known, stored)| !same(known, stored));
+        let holds = differs.is_none() && found.len() == replica.log.batches.len();
+        findings.check(holds, time_ns, [], || match differs {
+            Some((known, stored)) => {
+                format!("{node} appended to {name} {}, but its disk holds {}", describe(known), describe(stored))
+            }
+            None => format!(
+                "{node} has {} batches of {name} by its events, but {} on its disk",
+                replica.log.batches.len(),
+                found.len()
+            ),
+        });
     }
 }
 
@@ -111,21 +85,26 @@ fn appended(header: &BatchHeader) -> AppendedBatch {
 mod tests {
     use super::super::examples::{Cluster, N3};
     use super::*;
+    use crate::disk_log::appended;
     use std::collections::BTreeMap;
-    use wyrdlog::base::batch_header::{HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, assign};
+    use std::path::PathBuf;
+    use wyrdlog::base::batch_header::{HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, assign, verify};
     use wyrdlog::base::checksum::crc32c;
     use wyrdlog::base::ids::LeaderEpoch;
 
     struct Files(BTreeMap<PathBuf, Vec<u8>>);
 
-    impl Disks for Files {
-        fn list(&self, node: Node, directory: &Path) -> Vec<String> {
-            let here = self.0.keys().filter(|path| node == N3 && path.parent() == Some(directory));
+    /// The disk of one node: only N3 has files.
+    struct FilesOf<'f>(Node, &'f Files);
+
+    impl DiskView for FilesOf<'_> {
+        fn list(&self, directory: &Path) -> Vec<String> {
+            let here = self.1.0.keys().filter(|path| self.0 == N3 && path.parent() == Some(directory));
             here.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
         }
 
-        fn read(&self, node: Node, path: &Path) -> Option<Vec<u8>> {
-            self.0.get(path).filter(|_| node == N3).cloned()
+        fn read(&self, path: &Path) -> Option<Vec<u8>> {
+            self.1.0.get(path).filter(|_| self.0 == N3).cloned()
         }
     }
 
@@ -155,7 +134,7 @@ mod tests {
     }
 
     fn judge(cluster: &Cluster, files: &Files) -> Findings {
-        verify_against_disk(cluster.invariants.model(), files, Path::new("logs"), 1)
+        verify_against_disk(cluster.invariants.model(), |node| FilesOf(node, files), Path::new("logs"), 1)
     }
 
     #[test]
@@ -173,6 +152,20 @@ mod tests {
         files.0.get_mut(&second).expect("there")[62] ^= 1;
         assert!(judge(&cluster, &files).violations[0].evidence.contains("checksum"));
         files.0.remove(&second);
+        assert_eq!(judge(&cluster, &files).violated, 1);
+    }
+
+    #[test]
+    fn bytes_that_rotted_at_rest_are_left_out_until_the_disk_is_replaced() {
+        use crate::observed::FaultNote;
+        let (mut cluster, mut files) = two_batches();
+        let path = "logs/t-0/00000000000000000001.log";
+        files.0.get_mut(Path::new(path)).expect("there")[62] ^= 1;
+        cluster.fault(FaultNote::Rotted { node: N3, path: path.to_owned() });
+        cluster.restart(N3, 0, 2);
+        assert_eq!(judge(&cluster, &files).violated, 0);
+        cluster.fault(FaultNote::DiskLost(N3));
+        cluster.restart(N3, 0, 2);
         assert_eq!(judge(&cluster, &files).violated, 1);
     }
 

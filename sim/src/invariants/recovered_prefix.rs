@@ -41,6 +41,12 @@ impl Invariant for RecoveredPrefix {
             return;
         };
         let suffered = replica.suffered;
+        let on_disk = world.model.on_disk(seen);
+        if let Some(bad) = on_disk.and_then(|log| log.bad.as_ref()) {
+            let rotted = world.model.rotted.contains(&(seen.node(), bad.path.clone()));
+            self.findings
+                .check(rotted, seen.time_ns(), [seen.ordinal], || format!("{} opened {name}, but {bad}", seen.node()));
+        }
         if suffered.disk_lost || suffered.damaged || replica.log.end == 0 {
             return;
         }
@@ -53,9 +59,12 @@ impl Invariant for RecoveredPrefix {
         self.findings.check(*log_end >= kept, seen.time_ns(), [seen.ordinal], || {
             format!("{node} recovered {name} up to offset {log_end} (torn: {torn_bytes} bytes), but {kept} {why}")
         });
-        let accounted = replica.log.clone().reopen(*log_start, *log_end);
+        let accounted = replica.log.clone().reopen(*log_start, *log_end, on_disk);
         self.findings.check(accounted, seen.time_ns(), [seen.ordinal], || {
-            format!("{node} recovered {name} up to offset {log_end}, past its log end {}", replica.log.end)
+            let end = replica.log.end;
+            format!(
+                "{node} recovered {name} up to offset {log_end} with records that it never had; its log end was {end}"
+            )
         });
     }
 

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use wyrdlog::base::event::AppendedBatch;
 
+use crate::observed::DiskLog;
+
 /// One replica's log, batch by batch. A batch stands for its bytes through its CRC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaLog {
@@ -47,21 +49,48 @@ impl ReplicaLog {
         self.end = self.end.max(log_start);
     }
 
-    /// The log was opened again and holds `[log_start, log_end)`. Gives back whether every record
-    /// in there is accounted for: written before, or truncated and not yet synced away.
-    pub fn reopen(&mut self, log_start: i64, log_end: i64) -> bool {
+    /// The log was opened again and holds `[log_start, log_end)`; `on_disk` is what its disk holds,
+    /// if somebody looked. Gives back whether every record in there is accounted for: written
+    /// before, or truncated and not yet synced away.
+    pub fn reopen(&mut self, log_start: i64, log_end: i64, on_disk: Option<&DiskLog>) -> bool {
+        let accounted = match on_disk {
+            Some(found) => self.take_over(found, log_end),
+            None => self.bring_back(log_start, log_end),
+        };
+        self.truncate(log_end);
+        self.ghosts.clear();
+        self.advance_start(log_start);
+        self.end = log_end;
+        accounted
+    }
+
+    /// Takes over what the disk holds. Behind bytes that rotted, the log is what it was.
+    fn take_over(&mut self, found: &DiskLog, log_end: i64) -> bool {
+        let known = |batch: &AppendedBatch| {
+            batch.last_offset < self.start
+                || self.at(batch.base_offset).is_some_and(|own| same(own, batch))
+                || self.ghosts.iter().any(|ghost| same(ghost, batch))
+        };
+        let accounted = found.batches.iter().all(known);
+        let read_end = found.batches.last().map_or(0, |batch| batch.last_offset + 1);
+        let unread: Vec<AppendedBatch> =
+            self.batches.iter().filter(|own| own.base_offset >= read_end).copied().collect();
+        self.batches = found.batches.iter().copied().collect();
+        if found.bad.is_some() {
+            self.batches.extend(unread);
+        }
+        self.end = log_end;
+        accounted
+    }
+
+    fn bring_back(&mut self, log_start: i64, log_end: i64) -> bool {
         let mut ghosts = std::mem::take(&mut self.ghosts);
         ghosts.sort_by_key(|ghost| ghost.base_offset);
         while self.end < log_end {
             let Some(back) = ghosts.iter().find(|ghost| ghost.base_offset == self.end).copied() else { break };
             self.append(back, back.last_offset + 1);
         }
-        let accounted = log_end <= self.end || log_end == log_start;
-        self.truncate(log_end);
-        self.ghosts.clear();
-        self.advance_start(log_start);
-        self.end = log_end;
-        accounted
+        log_end <= self.end || log_end == log_start
     }
 
     /// The batch that holds `offset`.
@@ -123,20 +152,20 @@ mod tests {
     fn a_power_cut_may_bring_back_what_was_truncated_and_not_synced() {
         let mut brought_back = log();
         brought_back.truncate(2);
-        assert!(brought_back.clone().reopen(0, 6));
-        assert!(brought_back.reopen(0, 5));
+        assert!(brought_back.clone().reopen(0, 6, None));
+        assert!(brought_back.reopen(0, 5, None));
         assert_eq!(brought_back.batches.len(), 2);
 
         let mut gone = log();
         gone.truncate(2);
         gone.synced();
-        assert!(!gone.reopen(0, 5));
+        assert!(!gone.reopen(0, 5, None));
     }
 
     #[test]
     fn an_empty_disk_is_accounted_for() {
         let mut log = log();
-        assert!(log.reopen(0, 0));
+        assert!(log.reopen(0, 0, None));
         assert_eq!((log.start, log.end, log.batches.len()), (0, 0, 0));
     }
 

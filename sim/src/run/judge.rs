@@ -5,17 +5,13 @@ use std::path::Path;
 
 use super::{Driver, Evaluated, Findings, Outcome, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
-use crate::engine::View;
+use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory};
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Role};
-use crate::invariants::nothing_garbage::{Disks, verify_against_disk};
-use crate::observed::Node;
-
-/// Where brokers keep their logs.
-const LOG_DIRECTORY: &str = "logs";
+use crate::invariants::nothing_garbage::verify_against_disk;
 
 impl Driver<'_> {
     /// Ends the run and judges it.
@@ -95,8 +91,8 @@ impl Driver<'_> {
     }
 
     fn on_disk(&self, model: &Model) -> Findings {
-        let disks = ViewedDisks { view: self.cluster.view(), ids: self.cluster.ids() };
-        verify_against_disk(model, &disks, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
+        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
+        verify_against_disk(model, disk_of, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
     }
 
     fn after_healing(&self, registers: &CoordinatorHistory, log: &KafkaHistory) -> AfterHealing {
@@ -171,26 +167,5 @@ fn count<'o, C: 'o, R: 'o>(
         let lasts =
             |struck: &Struck| struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns));
         requests.under_fault += u64::from(faults.iter().any(lasts));
-    }
-}
-
-/// The simulated disks, for whoever compares them with events.
-struct ViewedDisks {
-    view: View,
-    ids: Vec<crate::engine::NodeId>,
-}
-
-impl Disks for ViewedDisks {
-    fn list(&self, node: Node, directory: &Path) -> Vec<String> {
-        let Some(id) = self.ids.get(usize::from(node.0)) else { return Vec::new() };
-        let here = |path: &String| {
-            let path = Path::new(path);
-            (path.parent() == Some(directory)).then(|| path.file_name()?.to_str().map(str::to_owned)).flatten()
-        };
-        self.view.files(*id).iter().filter_map(here).collect()
-    }
-
-    fn read(&self, node: Node, path: &Path) -> Option<Vec<u8>> {
-        self.view.visible_file(*self.ids.get(usize::from(node.0))?, path.to_str()?)
     }
 }
