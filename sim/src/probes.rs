@@ -89,7 +89,10 @@ impl Probes {
             (Event::Controller(ControllerEvent::Deposed { while_writing: true, .. }), _) => {
                 Some(Probe::ControllerDeposedWriting)
             }
-            (Event::Controller(ControllerEvent::Committed { state, .. }), Some(at)) => {
+            (
+                Event::Controller(ControllerEvent::Committed { state, .. } | ControllerEvent::Found { state, .. }),
+                Some(at),
+            ) => {
                 let before = model.partitions[at].state.as_ref().map_or(0, |(_, state)| state.in_sync.len());
                 if state.in_sync.len() < before {
                     self.shrunk.insert(at);

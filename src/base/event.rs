@@ -197,6 +197,14 @@ pub enum ControllerEvent {
         /// The change's place in the coordinator's history.
         zxid: Zxid,
     },
+    /// A partition's state was read from the coordinator, and is not the one that this controller
+    /// knew: a write of its own or of another's, of which no answer came, had been committed.
+    Found {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its state now.
+        state: PartitionState,
+    },
     /// A broker's registration was seen.
     BrokerStarted {
         /// The broker.

@@ -70,12 +70,12 @@ impl Active {
             outstanding: Outstanding::Nothing,
             unsettled: true,
         };
-        active.adopt(tree);
+        let _nothing_was_known = active.adopt(tree);
         active
     }
 
-    /// Takes what was read for the truth.
-    pub(super) fn adopt(&mut self, tree: Tree) {
+    /// Takes what was read for the truth. Gives back what was known before.
+    pub(super) fn adopt(&mut self, tree: Tree) -> ClusterMetadata {
         let brokers: BTreeMap<_, _> = tree.brokers.into_iter().map(|live| (live.broker, live)).collect();
         let same = |broker: &BrokerId| {
             let now = brokers.get(broker).map(|live| live.broker_epoch);
@@ -83,11 +83,13 @@ impl Active {
         };
         let shutting_down = self.live.shutting_down.iter().copied().filter(same).collect();
         self.pushed.retain(|broker, _| same(broker));
+        let before = self.metadata.clone();
         self.metadata.brokers = brokers.iter().map(|(broker, live)| (*broker, live.metadata())).collect();
         self.metadata.topics = tree.topics;
         self.live = Liveness { brokers, shutting_down, settled: tree.settled };
         self.outstanding = Outstanding::Nothing;
         self.unsettled = true;
+        before
     }
 
     /// All partitions with their states.

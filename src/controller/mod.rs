@@ -100,15 +100,30 @@ impl Controller {
         self.depose(false, effects);
         self.active = Some(Active::new(controller_epoch, tree));
         effects.push(Effect::Observe(ControllerEvent::Elected { controller_epoch }));
+        self.observe_found(&ClusterMetadata::default(), effects);
         self.push_snapshots(effects);
     }
 
     fn on_tree_read(&mut self, tree: Tree, effects: &mut Vec<Effect>) {
         let Some(active) = &mut self.active else { return };
         if active.outstanding == Outstanding::Read {
-            active.adopt(tree);
+            let before = active.adopt(tree);
+            self.observe_found(&before, effects);
             self.push_snapshots(effects);
         }
+    }
+
+    /// Tells of the states that are others than `before`.
+    fn observe_found(&self, before: &ClusterMetadata, effects: &mut Vec<Effect>) {
+        let Some(active) = &self.active else { return };
+        let differs =
+            |(partition, state): &(TopicPartition, &PartitionState)| before.partition(partition) != Some(*state);
+        effects.extend(
+            active
+                .partitions()
+                .filter(differs)
+                .map(|(partition, state)| Effect::Observe(ControllerEvent::Found { partition, state: state.clone() })),
+        );
     }
 
     /// Leaves office. `refused` says whether it learned so from a write.

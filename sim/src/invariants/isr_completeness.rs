@@ -62,7 +62,7 @@ impl Invariant for IsrCompleteness {
             return;
         }
         let only = match &seen.observed.event {
-            Event::Controller(ControllerEvent::Committed { .. }) => None,
+            Event::Controller(ControllerEvent::Committed { .. } | ControllerEvent::Found { .. }) => None,
             Event::Log(_, LogEvent::Truncated { .. }) => Some(seen.node()),
             _ => return,
         };

@@ -164,7 +164,9 @@ impl Model {
     pub fn partition_of(&mut self, event: &Event) -> Option<usize> {
         let name = match event {
             Event::Log(name, _) | Event::Replica(name, _) => name,
-            Event::Controller(ControllerEvent::Committed { partition, .. }) => partition,
+            Event::Controller(
+                ControllerEvent::Committed { partition, .. } | ControllerEvent::Found { partition, .. },
+            ) => partition,
             _ => return None,
         };
         if let Some(index) = self.names.get(name) {
@@ -245,6 +247,15 @@ impl Model {
             (Event::Controller(ControllerEvent::Committed { state, zxid, .. }), Some(at)) => {
                 let unclean_allowed = self.topology.unclean_election;
                 self.partitions[at].take_state(&self.topology.brokers, *zxid, state, unclean_allowed);
+            }
+            (Event::Controller(ControllerEvent::Found { state, .. }), Some(at)) => {
+                // It was committed at some zxid behind the last one that is known.
+                let known = self.partitions[at].state.as_ref();
+                if known.is_some_and(|(_, known)| known.partition_epoch < state.partition_epoch) {
+                    let zxid = known.map_or(Zxid(0), |(zxid, _)| Zxid(zxid.0 + 1));
+                    let unclean_allowed = self.topology.unclean_election;
+                    self.partitions[at].take_state(&self.topology.brokers, zxid, state, unclean_allowed);
+                }
             }
             (Event::Controller(ControllerEvent::BrokerStarted { broker, broker_epoch, .. }), _) => {
                 if let Some(node) = self.topology.brokers.get(broker).copied() {

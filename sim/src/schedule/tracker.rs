@@ -78,7 +78,9 @@ impl Roles {
                 self.controller = self.controller.max(Some((controller_epoch.0, node)));
                 Some((Happening::ControllerElected, None))
             }
-            Event::Controller(ControllerEvent::Committed { partition, state, .. }) => {
+            Event::Controller(
+                ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state },
+            ) => {
                 let now = state.in_sync.len();
                 let before = self.in_sync.insert(partition.clone(), now)?;
                 let happening = match now.cmp(&before) {
