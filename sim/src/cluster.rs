@@ -323,30 +323,30 @@ impl Cluster {
         (machine.directory, machine.is_rotted) = (Directory::Replacement, false);
     }
 
-    /// The process on a machine ended by itself: it is started again after a while. Where it found
-    /// its disk damaged, and bytes at rest had been, the operator does what the message says: the
-    /// machine is given an empty disk, and the note of that is given back. No other fault may
-    /// damage what was synced: a node that says so without rot has failed.
-    pub fn exited(&mut self, id: NodeId) -> Option<FaultNote> {
+    /// The process on a machine ended by itself: it is started again after a while. Gives back what
+    /// that takes away. Where it found its disk damaged, and bytes at rest had been, the operator
+    /// does what the message says: the machine is given an empty disk. No other fault may damage
+    /// what was synced: a node that says so without rot has failed.
+    pub fn exited(&mut self, id: NodeId) -> Vec<FaultNote> {
         let node = Node(id.index() as u16);
         let result = self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node.0);
         let time_ns = self.simulation.now_ns();
         let machine = &mut self.machines[id.index()];
         if matches!(machine.part, Part::Client(_)) {
-            return None;
+            return Vec::new();
         }
         let (shortest, longest) = RESTART_MS;
         machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
-        let Some(Err(reason)) = result else { return None };
+        let Some(Err(reason)) = result else { return Vec::new() };
+        let mut notes = vec![FaultNote::ProcessCrashed(node)];
         let is_damage = reason.contains("damaged") || reason.contains("record ");
         if is_damage && machine.is_rotted {
             self.replace_disk(node);
-            return Some(FaultNote::DiskLost(node));
-        }
-        if is_damage || !(machine.had_disk_trouble || machine.is_rotted) {
+            notes.push(FaultNote::DiskLost(node));
+        } else if is_damage || !(machine.had_disk_trouble || machine.is_rotted) {
             self.stopped.push(Stopped { time_ns, node, reason });
         }
-        None
+        notes
     }
 
     /// When the next process is started again.

@@ -265,11 +265,13 @@ impl<'p> Driver<'p> {
     }
 
     fn exited(&mut self, node: crate::engine::NodeId) {
-        let Some(note) = self.cluster.exited(node) else { return };
+        let notes = self.cluster.exited(node);
         let now_ns = self.cluster.simulation.now_ns();
         let mut watcher = self.watcher.borrow_mut();
-        watcher.invariants.fault(now_ns, &note);
-        watcher.fault(now_ns, note);
+        for note in notes {
+            watcher.invariants.fault(now_ns, &note);
+            watcher.fault(now_ns, note);
+        }
     }
 
     fn next_ns(&self, faults: bool) -> Option<u64> {

@@ -5,8 +5,9 @@
 //! going on therefore continues its logs as after a clean shutdown. Without this, killing every
 //! replica of a partition would leave nobody who may lead it (KIP-966).
 //!
-//! It is durable before anything is appended. A broker that fails because of its disk removes it:
-//! what a failed sync lost is lost without any loss of power.
+//! It is durable before anything is appended. A broker that fails because a sync failed, or because
+//! it found damage, removes it: what is lost then is lost without any loss of power. A write that
+//! failed, on a full disk say, takes nothing away that was written before.
 
 use std::io::{self, IoSlice};
 use std::path::Path;

@@ -390,7 +390,7 @@ impl<R: Runtime> Section<'_, R> {
         }
         let offset = error.damaged_from().unwrap_or(self.core.log.synced_end());
         self.observe_log(|| LogEvent::Damaged { offset });
-        self.partition.shared.fail(format!("partition {}: {error}", self.partition.name));
+        self.partition.shared.fail_for_log(format!("partition {}: {error}", self.partition.name), error);
         self.step(Input::LogFailed);
     }
 

@@ -142,7 +142,7 @@ impl<R: Runtime> Partitions<R> {
             }
         };
         if let Err(error) = done {
-            shared.fail(error.to_string());
+            shared.fail_for_log(error.to_string(), &error);
         }
     }
 

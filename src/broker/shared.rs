@@ -8,6 +8,7 @@ use super::config::Config;
 use crate::base::ids::{BrokerEpoch, TopicId, TopicPartition};
 use crate::base::plants::Plants;
 use crate::controller::metadata::MetadataCache;
+use crate::log::LogError;
 use crate::replication::Proposal;
 use crate::runtime::Runtime;
 
@@ -43,13 +44,13 @@ pub struct Shared<R: Runtime> {
     /// Proposals on their way to the controller.
     pub proposals: mpsc::Sender<PartitionProposal>,
     /// Why this broker must stop; the first reason counts.
-    pub failure: mpsc::Sender<String>,
+    pub failure: mpsc::Sender<Failure>,
 }
 
 impl<R: Runtime> Shared<R> {
     /// For a broker that is about to start; the receivers are for whoever carries proposals and
     /// whoever stops the broker.
-    pub fn new(runtime: R, config: Config) -> (Arc<Self>, mpsc::Receiver<PartitionProposal>, mpsc::Receiver<String>) {
+    pub fn new(runtime: R, config: Config) -> (Arc<Self>, mpsc::Receiver<PartitionProposal>, mpsc::Receiver<Failure>) {
         let (proposals, proposals_waiting) = mpsc::channel(PROPOSALS_WAITING_MAX);
         let (failure, failed) = mpsc::channel(1);
         let shared = Shared {
@@ -72,10 +73,28 @@ impl<R: Runtime> Shared<R> {
 
     /// This broker must stop, because going on could lose or corrupt what it promised to keep.
     pub fn fail(&self, reason: String) {
-        tracing::error!(%reason, "stopping");
-        // A reason that was given before counts.
-        let _ = self.failure.try_send(reason);
+        self.stop_for(Failure { reason, lost_writes: false });
     }
+
+    /// As [`Shared::fail`], because a log failed.
+    pub fn fail_for_log(&self, reason: String, error: &LogError) {
+        self.stop_for(Failure { reason, lost_writes: error.may_have_lost_writes() });
+    }
+
+    fn stop_for(&self, failure: Failure) {
+        tracing::error!(reason = failure.reason, "stopping");
+        // A reason that was given before counts.
+        let _ = self.failure.try_send(failure);
+    }
+}
+
+/// Why a broker must stop.
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// For the operator.
+    pub reason: String,
+    /// Whether something that was written may be lost, although the host never lost power.
+    pub lost_writes: bool,
 }
 
 /// Locks; a task that panicked while it held the lock has already been reported as our bug.

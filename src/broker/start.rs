@@ -3,7 +3,8 @@
 //! Starting: the disk is locked, the clean shutdown's marker taken, every log opened; then the
 //! cluster plane registers and clients are served. Stopping: the cluster plane moves leadership
 //! away, then nothing is appended any more, every log is made durable, and the marker is written
-//! last. A broker that fails leaves no marker.
+//! last. A broker that fails leaves no marker. Both a stop and a failure are heard at any time, also
+//! while the broker waits to be registered.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +19,7 @@ use super::connection;
 use super::disk_logs::{DiskLogs, io_error};
 use super::partitions::Partitions;
 use super::server::{ClusterApi, Server};
-use super::shared::{PartitionProposal, Shared};
+use super::shared::{Failure, PartitionProposal, Shared};
 use super::ticks;
 use crate::base::address::Address;
 use crate::log::{LogError, clean_shutdown};
@@ -70,7 +71,7 @@ pub async fn run_with<R, C, J>(
     runtime: R,
     config: Config,
     listener: R::Listener,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
     join: impl FnOnce(Foundation<R>) -> J + Send,
 ) -> Result<(), BrokerError>
 where
@@ -79,15 +80,69 @@ where
     J: Future<Output = Result<C, String>> + Send,
 {
     runtime.lock().map_err(BrokerError::Locked)?;
-    let (shared, proposals, failed) = Shared::new(runtime, config);
-    let partitions = open_logs(&shared).await?;
+    let (shared, proposals, mut failed) = Shared::new(runtime, config);
+    let opening = open_logs(&shared).await;
+    if opening.as_ref().is_err_and(LogError::may_have_lost_writes) {
+        boot::forget(&shared.runtime, &shared.config.log_directory).await;
+    }
+    let partitions = opening?;
     let clean = partitions.disk_logs().is_clean();
     let advertised = advertised(&shared.config, listener.local_address());
     let foundation =
         Foundation { shared: shared.clone(), partitions: partitions.clone(), proposals, clean, advertised };
-    let cluster = join(foundation).await.map_err(BrokerError::Cluster)?;
-    let broker = Broker { shared, partitions, cluster };
-    broker.serve(listener, stop, failed).await
+    let joined = {
+        let ends = select(failed.recv(), asked_to_stop(&mut stop));
+        select(ends, join(foundation)).await
+    };
+    match joined {
+        Either::First(Either::First(failure)) => Err(fail(&shared, failure).await),
+        Either::First(Either::Second(())) => give_up(&shared, &partitions, clean).await,
+        Either::Second(cluster) => {
+            let cluster = cluster.map_err(BrokerError::Cluster)?;
+            Broker { shared, partitions, cluster }.serve(listener, stop, failed).await
+        }
+    }
+}
+
+/// A stop that can no longer be asked for never comes.
+async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The broker must stop. Where writes may be lost for it, the next start must not take what it
+/// finds for whole.
+async fn fail<R: Runtime>(shared: &Shared<R>, failure: Option<Failure>) -> BrokerError {
+    let Failure { reason, lost_writes } = failure.unwrap_or_default();
+    if lost_writes {
+        boot::forget(&shared.runtime, &shared.config.log_directory).await;
+    }
+    BrokerError::Failed(reason)
+}
+
+/// Stops before it has joined. It says that it stopped cleanly if it was found so, or if it was
+/// registered: then everybody has heard how it was found.
+async fn give_up<R: Runtime>(
+    shared: &Shared<R>,
+    partitions: &Partitions<R>,
+    found_clean: bool,
+) -> Result<(), BrokerError> {
+    partitions.close().await;
+    if found_clean || shared.broker_epoch.borrow().is_some() {
+        shut_down(shared, partitions).await?;
+    }
+    Ok(())
+}
+
+/// Leaves nothing to do for the next start; the marker comes last.
+async fn shut_down<R: Runtime>(shared: &Shared<R>, partitions: &Partitions<R>) -> Result<(), BrokerError> {
+    for partition in partitions.index().all() {
+        partition.shut_down().await?;
+    }
+    ticks::checkpoint_now(shared, partitions).await?;
+    clean_shutdown::write_marker(&shared.runtime, &shared.config.log_directory).await?;
+    Ok(())
 }
 
 /// As configured; else the host it was told to listen on, with the port that was chosen.
@@ -116,7 +171,7 @@ impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
         self,
         listener: R::Listener,
         mut stop: watch::Receiver<bool>,
-        mut failed: mpsc::Receiver<String>,
+        mut failed: mpsc::Receiver<Failure>,
     ) -> Result<(), BrokerError> {
         let (shared, partitions) = (&self.shared, &self.partitions);
         let closing = watch::Sender::new(false);
@@ -131,21 +186,15 @@ impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
         let clients = connection::accept_all(server, listener, closing.subscribe());
         let clients = shared.runtime.spawn("accept clients", clients);
         let orderly = async {
-            // A stop that can no longer be asked for never comes.
-            if stop.wait_for(|stopped| *stopped).await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            asked_to_stop(&mut stop).await;
             self.leave(&closing).await?;
             ticks.iter().for_each(Task::cancel);
             checkpoints.cancel();
             checkpoints.await;
-            self.shut_down().await
+            shut_down(&self.shared, &self.partitions).await
         };
         let ended = match select(failed.recv(), orderly).await {
-            Either::First(reason) => {
-                boot::forget(&shared.runtime, &shared.config.log_directory).await;
-                Err(BrokerError::Failed(reason.unwrap_or_default()))
-            }
+            Either::First(failure) => Err(fail(shared, failure).await),
             Either::Second(ended) => ended,
         };
         closing.send_replace(true);
@@ -160,16 +209,6 @@ impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
         }
         closing.send_replace(true);
         self.partitions.close().await;
-        Ok(())
-    }
-
-    /// Leaves nothing to do for the next start; the marker comes last.
-    async fn shut_down(&self) -> Result<(), BrokerError> {
-        for partition in self.partitions.index().all() {
-            partition.shut_down().await?;
-        }
-        ticks::checkpoint_now(&self.shared, &self.partitions).await?;
-        clean_shutdown::write_marker(&self.shared.runtime, &self.shared.config.log_directory).await?;
         Ok(())
     }
 }

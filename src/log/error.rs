@@ -125,6 +125,17 @@ impl LogError {
         move |source| LogError::Io { path: path.to_owned(), operation, source: Arc::new(source) }
     }
 
+    /// Whether something that was written before may be gone: after a failed sync it may (fsyncgate),
+    /// after a failed write or read it is not.
+    #[must_use]
+    pub fn may_have_lost_writes(&self) -> bool {
+        match self {
+            LogError::Io { operation, .. } => *operation == "sync",
+            LogError::Offline { .. } | LogError::Corrupt { .. } | LogError::Damaged { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The offset from which on the log cannot be trusted, where the error says so.
     #[must_use]
     pub fn damaged_from(&self) -> Option<i64> {

@@ -8,6 +8,7 @@
 //! leader was deposed, if the high watermark had passed before.
 
 use wyrdlog::base::event::{Event, ReplicaEvent};
+use wyrdlog::base::ids::LeaderEpoch;
 
 use super::replica_log::{ReplicaLog, describe};
 use super::{Invariant, Seen, World};
@@ -40,14 +41,16 @@ impl CommittedSurvives {
         });
     }
 
-    fn elected(&mut self, world: World<'_>, seen: Seen<'_>, at: usize) {
+    fn elected(&mut self, world: World<'_>, seen: Seen<'_>, at: usize, leader_epoch: LeaderEpoch) {
         let partition = &world.model.partitions[at];
         if partition.acknowledged.is_empty() || partition.unclean || world.budget.is_beyond(at) {
             return;
         }
         let empty = ReplicaLog::default();
         let log = world.model.replica(seen).map_or(&empty, |replica| &replica.log);
-        let lost = partition.acknowledged.values().find(|batch| !log.holds(batch));
+        let exposed = partition.exposed_up_to(leader_epoch);
+        let mut promised = partition.acknowledged.values().take_while(|batch| batch.last_offset < exposed);
+        let lost = promised.find(|batch| !log.holds(batch));
         self.findings.check(lost.is_none(), seen.time_ns(), [seen.ordinal], || {
             let what = lost.map(describe).unwrap_or_default();
             let (node, name) = (seen.node(), &partition.name);
@@ -68,7 +71,9 @@ impl Invariant for CommittedSurvives {
             (Event::Replica(_, ReplicaEvent::Acknowledged { last_offset, acks: -1, .. }), Some(at)) => {
                 self.acknowledged(world, seen, at, *last_offset);
             }
-            (Event::Replica(_, ReplicaEvent::BecameLeader { .. }), Some(at)) => self.elected(world, seen, at),
+            (Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }), Some(at)) => {
+                self.elected(world, seen, at, *leader_epoch);
+            }
             _ => {}
         }
     }

@@ -112,6 +112,8 @@ pub struct Partition {
     pub state: Option<(Zxid, PartitionState)>,
     /// The highest high watermark that a leader ever had.
     pub exposed: i64,
+    /// The highest high watermark that leaders of each epoch had.
+    pub exposed_in: BTreeMap<LeaderEpoch, i64>,
     /// All batches below it, as the leader that exposed them held them.
     pub committed: Vec<AppendedBatch>,
     /// The batches acknowledged with acks=all, by first offset.
@@ -182,6 +184,7 @@ impl Model {
             replicas: BTreeMap::new(),
             state: None,
             exposed: 0,
+            exposed_in: BTreeMap::new(),
             committed: Vec::new(),
             acknowledged: BTreeMap::new(),
             leading: None,
@@ -341,6 +344,14 @@ impl Partition {
         })
     }
 
+    /// The highest high watermark ever exposed in an epoch up to `leader_epoch`: what a leader of
+    /// that epoch must hold. One that learns late of an election, after a later one, need not hold
+    /// what was committed in between, and cannot commit anything itself.
+    #[must_use]
+    pub fn exposed_up_to(&self, leader_epoch: LeaderEpoch) -> i64 {
+        self.exposed_in.range(..=leader_epoch).map(|(_, highest)| *highest).max().unwrap_or(0)
+    }
+
     /// Whether `node` is the latest leader. A deposed one that has not heard of it is not.
     #[must_use]
     pub fn is_led_by(&self, node: Node) -> bool {
@@ -390,11 +401,11 @@ impl Partition {
                 (replica.role, replica.leader_epoch) = (Role::Follower, Some(*leader_epoch));
             }
             ReplicaEvent::Stopped => replica.role = Role::None,
-            ReplicaEvent::HighWatermark { leads, high_watermark, min_in_sync, .. } => {
+            ReplicaEvent::HighWatermark { leads, leader_epoch, high_watermark, min_in_sync, .. } => {
                 replica.high_watermark = *high_watermark;
                 if *leads {
                     self.min_in_sync = *min_in_sync;
-                    self.expose(node, *high_watermark);
+                    self.expose(node, *leader_epoch, *high_watermark);
                 }
             }
             ReplicaEvent::Acknowledged { base_offset, acks: -1, .. } => {
@@ -416,7 +427,9 @@ impl Partition {
         }
     }
 
-    fn expose(&mut self, node: Node, high_watermark: i64) {
+    fn expose(&mut self, node: Node, leader_epoch: LeaderEpoch, high_watermark: i64) {
+        let highest = self.exposed_in.entry(leader_epoch).or_default();
+        *highest = high_watermark.max(*highest);
         if high_watermark > self.exposed {
             let from = self.committed.last().map_or(0, |batch| batch.last_offset + 1);
             if let Some(replica) = self.replicas.get(&node) {
@@ -451,6 +464,7 @@ impl Partition {
         self.committed.retain(|batch| log.holds(batch));
         self.acknowledged.retain(|_, batch| log.holds(batch));
         self.exposed = self.exposed.min(log.end);
+        self.exposed_in.values_mut().for_each(|highest| *highest = log.end.min(*highest));
     }
 }
 
