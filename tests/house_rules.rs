@@ -112,6 +112,7 @@ fn tokio_is_used_for_what_needs_only_wakers() {
         "use tokio::{sync::mpsc, net::TcpStream};",
         "use tokio::fs::File;",
         "use tokio::task::JoinSet;",
+        "use tokio::sync::{mpsc, watch};",
         "use tokio::*;",
     ];
     let good = [

@@ -6,12 +6,12 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{BrokerId, ServerId};
 use wyrdlog::base::plants::Plants;
 use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Member};
+use wyrdlog::runtime::watch;
 
 use crate::draw::Draw;
 use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, SimRuntime, Simulation, View};
@@ -282,7 +282,7 @@ impl Cluster {
     pub fn restart_cleanly(&mut self, node: Node) -> bool {
         let machine = &self.machines[usize::from(node.0)];
         let running = self.simulation.is_running(machine.id);
-        running && machine.stop.as_ref().is_some_and(|stop| stop.send(true).is_ok())
+        running && machine.stop.as_ref().is_some_and(|stop| !stop.send_replace(true))
     }
 
     /// Calls of its disk may fail from now on, so that its process may stop by itself.

@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
-use tokio::sync::watch;
 use wyrdlog::base::ids::ServerId;
 use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Listeners};
-use wyrdlog::runtime::{Disk, Network, OpenMode};
+use wyrdlog::runtime::{Disk, Network, OpenMode, watch};
 
 use crate::engine::SimRuntime;
 

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::event::{BrokerEvent, ControllerEvent, Event};
 use wyrdlog::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, ServerId, TopicPartition};
@@ -26,7 +25,7 @@ use wyrdlog::controller::metadata::Applied;
 use wyrdlog::coordinator::{self, Listeners, Member};
 use wyrdlog::message;
 use wyrdlog::replication::{InSyncAnswer, Proposal};
-use wyrdlog::runtime::{Clock, Listener, Network, Stream, Task, Tasks};
+use wyrdlog::runtime::{Clock, Listener, Network, Stream, Task, Tasks, watch};
 use wyrdlog::wire::frame::FrameDecoder;
 use wyrdlog::wire::kafka::messages::create_topics_request::CreatableTopic;
 use wyrdlog::wire::kafka::messages::delete_topics_request::DeleteTopicState;

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use truth::{PORT, Plane, Truth, host};
 use wyrdlog::base::address::Address;
 use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
@@ -23,7 +22,7 @@ use wyrdlog::base::plants::{Plant, Plants};
 use wyrdlog::broker::{Config, run_with};
 use wyrdlog::client::consumer::OffsetSpec;
 use wyrdlog::client::{ClientConfig, Cluster, Consumer, ConsumerConfig, Outcome, Producer, ProducerConfig};
-use wyrdlog::runtime::{Clock, Network};
+use wyrdlog::runtime::{Clock, Network, watch};
 use wyrdlog::wire::kafka::batch::NewRecord;
 use wyrdlog_sim::engine::{EngineConfig, NodeId, SimRuntime, Simulation, Stop};
 use wyrdlog_sim::invariants::model::Topology;

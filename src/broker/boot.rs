@@ -5,7 +5,10 @@
 //! going on therefore continues its logs as after a clean shutdown. Without this, killing every
 //! replica of a partition would leave nobody who may lead it (KIP-966).
 //!
-//! It is durable before anything is appended. A broker that fails because a sync failed, or because
+//! It is noted once the broker is registered, and so before anything is appended: only then has
+//! everybody heard how this life began. Noted any earlier, a life that ended before it was
+//! registered would hide from the next one that the power had been cut (`standard` seed 145: the
+//! next one called itself clean, and led with an empty log). A broker that fails because a sync failed, or because
 //! it found damage, removes it: what is lost then is lost without any loss of power. A write that
 //! failed, on a full disk say, takes nothing away that was written before.
 
@@ -19,20 +22,28 @@ const TEMPORARY: &str = "boot.id.tmp";
 /// More than 128 bits take in hexadecimal.
 const BYTES_MAX: usize = 64;
 
-/// Whether the last life was under this same boot; notes this one durably.
-pub(super) async fn take<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<bool> {
-    let now = format!("{:032x}\n", disk.boot_id());
-    if read(disk, &log_directory.join(FILE)).await? == now.as_bytes() {
-        return Ok(true);
+/// Whether the last life that was registered was under this same boot.
+pub(super) async fn is_same<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<bool> {
+    Ok(read(disk, &log_directory.join(FILE)).await? == text(disk).as_bytes())
+}
+
+fn text<D: Disk>(disk: &D) -> String {
+    format!("{:032x}\n", disk.boot_id())
+}
+
+/// Notes this boot durably, if it is not noted yet.
+pub(super) async fn note<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<()> {
+    if is_same(disk, log_directory).await? {
+        return Ok(());
     }
+    let now = text(disk);
     let temporary = log_directory.join(TEMPORARY);
     let file = disk.open(&temporary, OpenMode::Create)?;
     file.truncate(0)?;
     file.write_at(0, &[IoSlice::new(now.as_bytes())])?;
     file.sync().await?;
     disk.rename(&temporary, &log_directory.join(FILE))?;
-    disk.sync_directory(log_directory).await?;
-    Ok(false)
+    disk.sync_directory(log_directory).await
 }
 
 async fn read<D: Disk>(disk: &D, path: &Path) -> io::Result<bytes::Bytes> {

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::server::{Answer, ClusterApi, Pending, Server};
 use super::waiters::WaitingFetch;
 use crate::base::address::Address;
 use crate::base::limits::FRAME_BYTES_MAX;
 use crate::base::time::Instant;
-use crate::runtime::{Listener, Runtime, Stream, Task};
+use crate::runtime::{Listener, Runtime, Stream, Task, watch};
 use crate::wire::frame::{FrameDecoder, FrameQueue};
 use crate::wire::kafka::request::{RequestError, decode};
 use crate::wire::kafka::response::encode;

@@ -1,7 +1,5 @@
 //! The two halves of a broker, put together.
 
-use tokio::sync::watch;
-
 use super::cluster::{self, ClusterHandle, MetadataSink};
 use super::config::Config;
 use super::partitions::Partitions;
@@ -11,7 +9,7 @@ use super::start::{BrokerError, ClusterPlane, Foundation, run_with};
 use crate::base::ids::{BrokerEpoch, LeaderEpoch, TopicPartition};
 use crate::controller::metadata::Applied;
 use crate::replication::InSyncAnswer;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, watch};
 use crate::wire::kafka::header::RequestHeader;
 use crate::wire::kafka::{Request, Response};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::config::Config;
 use crate::base::ids::{BrokerEpoch, TopicId, TopicPartition};
@@ -10,7 +10,7 @@ use crate::base::plants::Plants;
 use crate::controller::metadata::MetadataCache;
 use crate::log::LogError;
 use crate::replication::Proposal;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, watch};
 
 /// Proposals of leaders that wait to be carried to the controller. A leader says an unanswered one
 /// again at each check, so one that finds the queue full is not lost.

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::boot;
 use super::config::Config;
@@ -23,7 +23,7 @@ use super::shared::{Failure, PartitionProposal, Shared};
 use super::ticks;
 use crate::base::address::Address;
 use crate::log::{LogError, clean_shutdown};
-use crate::runtime::{Either, Listener, Runtime, Task, select, timeout};
+use crate::runtime::{Either, Listener, Runtime, Task, select, timeout, watch};
 
 /// How long moving leadership away may take before the broker stops without.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
@@ -155,7 +155,7 @@ async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>,
     let root = &shared.config.log_directory;
     shared.runtime.create_directories(root).map_err(io_error(root, "create"))?;
     let stopped_cleanly = clean_shutdown::take_marker(&shared.runtime, root).await?;
-    let same_boot = boot::take(&shared.runtime, root).await.map_err(io_error(root, "note the boot in"))?;
+    let same_boot = boot::is_same(&shared.runtime, root).await.map_err(io_error(root, "read the boot in"))?;
     let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly, same_boot).await?;
     Ok(Partitions::new(shared.clone(), disk_logs))
 }

@@ -1,11 +1,10 @@
 //! A graceful stop: what SIGTERM and SIGINT ask for.
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use super::failure::Failure;
 use crate::runtime::tokio_runtime::TokioRuntime;
-use crate::runtime::{Either, Task, Tasks, select};
+use crate::runtime::{Either, Task, Tasks, select, watch};
 
 /// A flag that is raised by the first SIGTERM or SIGINT. From then on a second one ends the
 /// process at once, as if nobody listened.
@@ -18,7 +17,7 @@ pub(super) fn on_signal(runtime: &TokioRuntime) -> Result<watch::Receiver<bool>,
         select(terminate.recv(), interrupt.recv()).await;
         tracing::info!("stopping");
         // Those who waited may have stopped for a reason of their own.
-        let _ = raise.send(true);
+        raise.send_replace(true);
         let which = select(terminate.recv(), interrupt.recv()).await;
         let signal = if matches!(which, Either::First(_)) { 15 } else { 2 };
         tracing::warn!("stopping at once");

@@ -16,6 +16,7 @@ pub mod network;
 pub mod select;
 pub mod timeout;
 pub mod tokio_runtime;
+pub mod watch;
 
 use std::future::Future;
 use std::time::Duration;

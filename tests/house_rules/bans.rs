@@ -173,10 +173,12 @@ fn thread(source: &Source) -> Vec<(usize, String)> {
 fn tokio(source: &Source) -> Vec<(usize, String)> {
     const NEEDS_ONLY_WAKERS: &[&str] = &["sync", "io", "select", "join", "try_join", "pin"];
     let paths = paths(&source.shipped).into_iter().filter(|path| path.segments[0] == "tokio");
-    let banned = paths.filter(|path| !NEEDS_ONLY_WAKERS.contains(&path.segments[1].as_str()));
+    // It draws the order in which it wakes from a generator of the thread.
+    let draws = |segments: &[String]| segments[1] == "sync" && segments.get(2).is_some_and(|item| item == "watch");
+    let banned = paths.filter(|path| !NEEDS_ONLY_WAKERS.contains(&path.segments[1].as_str()) || draws(&path.segments));
     let message = |segments: &[String]| {
         format!(
-            "`{}`: of tokio only {} may be used; the rest is the runtime's",
+            "`{}`: of tokio only {} may be used, and no `watch`; the rest is the runtime's",
             segments.join("::"),
             NEEDS_ONLY_WAKERS.join(", ")
         )

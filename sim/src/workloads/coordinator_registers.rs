@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{SessionId, Zxid};
 use wyrdlog::base::znode::{Acl, CreateMode, ErrorCode};
 use wyrdlog::client::coordinator::{Config, CoordinatorClient, CoordinatorError, PendingReply, SessionState};
-use wyrdlog::runtime::{Clock, Random};
+use wyrdlog::runtime::{Clock, Random, watch};
 use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, Request, Response};
 
 use super::Load;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use super::controller::Command;
 use super::updates::Update;
@@ -16,7 +16,7 @@ use crate::client::coordinator::CoordinatorClient;
 use crate::client::{Cluster, Connection, RequestFailed};
 use crate::controller::metadata::{BrokerMetadata, MetadataUpdate};
 use crate::controller::{Answer, Refusal, Request};
-use crate::runtime::{Runtime, timeout};
+use crate::runtime::{Runtime, timeout, watch};
 use crate::wire::private::{PrivateRequest, PrivateResponse};
 
 /// Commands that wait for the controller's task.

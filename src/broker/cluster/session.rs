@@ -8,8 +8,9 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
+use super::super::boot;
 use super::MetadataSink;
 use super::controller::{Command, read_until_it_succeeds};
 use super::incarnation::{self, Past};
@@ -23,7 +24,7 @@ use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
 use crate::client::coordinator::{Config, CoordinatorClient, CoordinatorError, SessionState};
 use crate::controller::metadata::Endpoint;
 use crate::controller::{LastShutdown, Registration};
-use crate::runtime::{Runtime, select};
+use crate::runtime::{Runtime, select, watch};
 use crate::wire::zookeeper::{MultiResult, WatchEvent};
 
 /// The name of the one listener.
@@ -162,6 +163,7 @@ impl<R: Runtime> Session<'_, R> {
         let (plane, broker) = (self.plane, self.plane.own());
         let clean = past.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
+        boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
         incarnation::write(runtime, &plane.shared.config.log_directory, broker_epoch).await.map_err(Unfit::from)?;
         *past = Past::alive(broker_epoch);
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));

@@ -1,11 +1,9 @@
 //! The one place where the command line starts a broker.
 
-use tokio::sync::watch;
-
 use crate::broker::{self, Config};
 use crate::cli::failure::Failure;
-use crate::runtime::Network;
 use crate::runtime::tokio_runtime::TokioRuntime;
+use crate::runtime::{Network, watch};
 
 /// Runs a broker until `stop` becomes true or it fails.
 pub(in crate::cli) async fn serve(

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::layout::Layout;
 use crate::base::address::Address;
@@ -15,7 +15,7 @@ use crate::cli::node;
 use crate::client::{ClientConfig, Cluster};
 use crate::coordinator::{self, Listeners, Member};
 use crate::runtime::tokio_runtime::{TokioListener, TokioRuntime};
-use crate::runtime::{Clock, Disk, Either, Listener, Network, Task, Tasks, select, timeout};
+use crate::runtime::{Clock, Disk, Either, Listener, Network, Task, Tasks, select, timeout, watch};
 
 const LOOPBACK: &str = "127.0.0.1";
 const COORDINATORS: u32 = 3;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
 use super::error::CoordinatorError;
@@ -15,7 +15,7 @@ use crate::base::address::Address;
 use crate::base::ids::Zxid;
 use crate::base::limits::JUTE_BYTES_MAX;
 use crate::base::time::Instant;
-use crate::runtime::{Runtime, Stream, timeout};
+use crate::runtime::{Runtime, Stream, timeout, watch};
 use crate::wire::zookeeper::{Request, Response, WatchEvent, take_frame};
 
 /// The largest frame that is accepted from a server: a list of children may be longer than any

@@ -27,7 +27,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use connection::{Command, Connection, Outcome};
 use protocol::Protocol;
@@ -35,7 +35,7 @@ use protocol::Protocol;
 use crate::base::address::Address;
 use crate::base::ids::Zxid;
 use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
-use crate::runtime::{Runtime, Task};
+use crate::runtime::{Runtime, Task, watch};
 use crate::wire::zookeeper::{CreateRequest, MultiOp, MultiResult, Request, Response, WatchEvent};
 
 pub use error::CoordinatorError;

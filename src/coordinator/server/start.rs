@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::clients::Clients;
 use super::connection;
@@ -16,7 +16,7 @@ use crate::coordinator::config::Config;
 use crate::coordinator::peers::{self, Peer};
 use crate::coordinator::storage::{self, Format, Opened, Storage, StorageError};
 use crate::coordinator::tree::{Tree, Watches, snapshot};
-use crate::runtime::{Runtime, Task};
+use crate::runtime::{Runtime, Task, watch};
 
 /// Why a coordinator server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
