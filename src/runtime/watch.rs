@@ -6,13 +6,13 @@
 //! a broker that stopped woke its clients in another order each time).
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::Notify;
 
 #[derive(Debug)]
 struct Shared<T> {
-    state: Mutex<State<T>>,
+    state: RwLock<State<T>>,
     changed: Notify,
 }
 
@@ -25,8 +25,12 @@ struct State<T> {
 
 impl<T> Shared<T> {
     // A panic elsewhere has been reported as such; the value is whole at any time.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State<T>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State<T>> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,7 +49,7 @@ pub struct Receiver<T> {
 
 /// The value, held for as long as this is: not across an await.
 #[derive(Debug)]
-pub struct Ref<'s, T>(MutexGuard<'s, State<T>>);
+pub struct Ref<'s, T>(RwLockReadGuard<'s, State<T>>);
 
 /// The sender is gone: the value does not change any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,26 +66,26 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
 impl<T> Sender<T> {
     /// A sender that nobody listens to yet.
     pub fn new(value: T) -> Self {
-        let state = Mutex::new(State { value, version: 0, is_closed: false });
+        let state = RwLock::new(State { value, version: 0, is_closed: false });
         Sender { shared: Arc::new(Shared { state, changed: Notify::new() }) }
     }
 
     /// A receiver that has seen the present value.
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
-        Receiver { shared: self.shared.clone(), seen: self.shared.lock().version }
+        Receiver { shared: self.shared.clone(), seen: self.shared.read().version }
     }
 
     /// The present value.
     #[must_use]
     pub fn borrow(&self) -> Ref<'_, T> {
-        Ref(self.shared.lock())
+        Ref(self.shared.read())
     }
 
     /// Changes the value in place and wakes everybody who waits.
     pub fn send_modify(&self, change: impl FnOnce(&mut T)) {
         {
-            let mut state = self.shared.lock();
+            let mut state = self.shared.write();
             change(&mut state.value);
             state.version += 1;
         }
@@ -97,7 +101,7 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.shared.lock().is_closed = true;
+        self.shared.write().is_closed = true;
         self.shared.changed.notify_waiters();
     }
 }
@@ -112,7 +116,7 @@ impl<T> Receiver<T> {
     /// The present value. It does not count as seen.
     #[must_use]
     pub fn borrow(&self) -> Ref<'_, T> {
-        Ref(self.shared.lock())
+        Ref(self.shared.read())
     }
 
     /// Waits for a value that was not seen yet, and has seen it.
@@ -133,7 +137,7 @@ impl<T> Receiver<T> {
             // Before the look: what changes after it is not missed.
             changed.as_mut().enable();
             let is_closed = {
-                let state = self.shared.lock();
+                let state = self.shared.read();
                 if is_reached(&state) {
                     self.seen = state.version;
                     return Ok(());
