@@ -1,5 +1,6 @@
 //! The seeded simulator of Wyrd.
 
+pub mod breaks;
 pub mod checkers;
 pub mod cli;
 pub mod cluster;

@@ -36,6 +36,7 @@ pub(super) async fn note<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<
     if is_same(disk, log_directory).await? {
         return Ok(());
     }
+    disk.create_directories(log_directory)?;
     let now = text(disk);
     let temporary = log_directory.join(TEMPORARY);
     let file = disk.open(&temporary, OpenMode::Create)?;

@@ -7,7 +7,7 @@ use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 
 /// The scenario that is run where none is named.
-pub(super) const DEFAULT: &str = "coordinator";
+pub(super) const DEFAULT: &str = "standard";
 
 /// The scenarios that come with the program.
 const BUILT_IN: &[(&str, &str)] = &[

@@ -1,14 +1,21 @@
 //! `wyrd-sim plants`: every planted bug, in how many seeds it is found, and by which property.
+//!
+//! Each bug is hunted in several ranges of seeds of the same swarm that every sweep uses, up to the
+//! first seed of each that violates a property which the bug is said to break, with its branch
+//! executed. That schedule is then run without the bug, and must be clean.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use wyrdlog::base::plants::Plant;
 
 use super::{CLEAN, FAILED, Output, Trouble, names};
+use crate::breaks::breaks;
+use crate::run::{CannotRun, Options, run_seed};
 use crate::scenario::Scenario;
-use crate::sweep::{self, Plan};
+use crate::sweep::cpu_time;
 use crate::verdict::Property;
 
 /// What `plants` is told.
@@ -20,49 +27,72 @@ pub(super) struct Arguments {
     /// A scenario's name or file.
     #[arg(long, default_value = names::DEFAULT)]
     scenario: String,
-    /// Each bug is to be found so often.
+    /// In so many ranges of seeds each bug is to be found.
     #[arg(long, default_value_t = 3)]
-    times: usize,
-    /// The most seeds for each bug.
-    #[arg(long, default_value_t = 300)]
+    ranges: u64,
+    /// The seeds of a range: the first one begins at 0, the next one where it ends.
+    #[arg(long, default_value_t = 2_000)]
     seeds: u64,
+    /// How many simulations run at once; as many as there are processors by default.
+    #[arg(long)]
+    jobs: Option<usize>,
     /// How to print the table.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+/// What a range of seeds came to.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Hunt {
+    /// The seed in which the bug was caught.
+    caught_in: Option<u64>,
+    /// The hash of that run.
+    schedule_hash: Option<String>,
+    /// What that run violated.
+    by: Vec<Property>,
+    /// Whether the same schedule is clean without the bug.
+    clean_without: bool,
+    /// Seeds that were run.
+    seeds: u64,
+    /// The CPU time that they took, in milliseconds.
+    cpu_ms: u64,
+    /// In how many of them the planted branch was executed.
+    taken: u64,
+    /// Seeds that failed by other properties than those that the bug is said to break.
+    otherwise: BTreeMap<Property, u64>,
 }
 
 /// How one planted bug fared.
 #[derive(Clone, Debug, Serialize)]
 struct Row {
     plant: &'static str,
-    /// How often it was found.
-    found: usize,
-    /// Seeds run in all.
-    seeds: u64,
-    /// The median number of seeds from one finding to the next.
+    /// What it is said to break.
+    breaks: &'static [Property],
+    /// Whether every range caught it, and was clean without it.
+    caught: bool,
+    /// The median number of seeds up to a catch.
     median_seeds: Option<u64>,
-    /// The median CPU time from one finding to the next, in milliseconds.
+    /// The median CPU time up to a catch, in milliseconds.
     median_cpu_ms: Option<u64>,
-    /// In how many seeds the planted branch was executed.
-    taken: u64,
-    /// By which property, and how often.
+    /// By which property, and in how many ranges.
     by: BTreeMap<Property, usize>,
-    /// The hash of the first seed in which it was found.
-    schedule_hash: Option<String>,
+    /// The ranges.
+    hunts: Vec<Hunt>,
 }
 
 /// Bugs of the coordinator, which need no broker.
 const OF_THE_COORDINATOR: &[Plant] = &[Plant::Zk3911, Plant::LateWatch];
 
-/// Carries it out. Clean if every bug that can be executed was found.
+/// Carries it out. Clean if every bug was caught in every range.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
     let has_brokers = scenario.cluster.brokers != Some(0);
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
     let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_none_or(|wanted| wanted == *plant));
+    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut rows = Vec::new();
     for plant in wanted.filter(possible) {
-        let row = hunt(&scenario, plant, arguments)?;
+        let row = row(plant, hunt_all(&scenario, plant, arguments, jobs)?);
         if arguments.output == Output::Text {
             println!("{}", describe(&row));
         }
@@ -71,65 +101,102 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     if arguments.output == Output::Json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     }
-    Ok(if rows.iter().all(|row| row.found > 0) { CLEAN } else { FAILED })
+    Ok(if rows.iter().all(|row| row.caught) { CLEAN } else { FAILED })
 }
 
-fn hunt(scenario: &Scenario, plant: Plant, arguments: &Arguments) -> Result<Row, Trouble> {
-    let seeds = 0..arguments.seeds;
-    let plan = Plan {
-        scenario: scenario.clone(),
-        seeds: seeds.clone(),
-        jobs: 1,
-        plant: Some(plant),
-        tamper: false,
-        until_failure: false,
-    };
-    let (mut between, mut since) = (Vec::new(), (0_u64, Duration::ZERO));
-    let mut row = Row {
-        plant: plant.id(),
-        found: 0,
-        seeds: 0,
-        median_seeds: None,
-        median_cpu_ms: None,
-        taken: 0,
-        by: BTreeMap::new(),
-        schedule_hash: None,
-    };
-    for seed in seeds {
-        let swept = sweep::sweep_one(&plan, seed)?;
-        row.seeds += 1;
-        row.taken += u64::from(swept.verdict.plant_taken > 0);
-        since = (since.0 + 1, since.1 + swept.cpu);
-        // What fails without the branch having been executed is another bug, or a false alarm.
-        if swept.verdict.passed() || swept.verdict.plant_taken == 0 {
-            continue;
+/// One hunt for each range, several at once.
+#[allow(clippy::disallowed_methods, reason = "one simulation a thread, outside of any")]
+fn hunt_all(scenario: &Scenario, plant: Plant, arguments: &Arguments, jobs: usize) -> Result<Vec<Hunt>, CannotRun> {
+    let left = Mutex::new((0..arguments.ranges).rev().collect::<Vec<u64>>());
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let range = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some(range) = range else { return };
+                    let first = range * arguments.seeds;
+                    let hunt = hunt(scenario, plant, first..first + arguments.seeds);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(range, hunt);
+                }
+            });
         }
-        row.found += 1;
-        row.schedule_hash.get_or_insert(swept.verdict.schedule_hash.clone());
-        swept.verdict.violated().violated.into_iter().for_each(|property| *row.by.entry(property).or_default() += 1);
-        between.push(std::mem::take(&mut since));
-        if row.found >= arguments.times {
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+fn hunt(scenario: &Scenario, plant: Plant, seeds: std::ops::Range<u64>) -> Result<Hunt, CannotRun> {
+    let mut hunt = Hunt::default();
+    let mut spent = Duration::ZERO;
+    for seed in seeds {
+        let (run, cpu) = cpu_time::measured(|| run_seed(scenario, seed, Some(plant), &Options::default()));
+        let verdict = run?.verdict;
+        hunt.seeds += 1;
+        spent += cpu;
+        let executed = verdict.plant_taken > 0;
+        hunt.taken += u64::from(executed);
+        let violated = verdict.violated().violated;
+        // What fails without the branch having been executed is another bug, or a false alarm.
+        if executed && violated.iter().any(|property| breaks(plant).contains(property)) {
+            hunt.caught_in = Some(seed);
+            hunt.schedule_hash = Some(verdict.schedule_hash);
+            hunt.by = violated.into_iter().collect();
+            hunt.clean_without = run_seed(scenario, seed, None, &Options::default())?.verdict.passed();
             break;
         }
+        violated.into_iter().for_each(|property| *hunt.otherwise.entry(property).or_default() += 1);
     }
-    between.sort_unstable();
-    row.median_seeds = between.get(between.len() / 2).map(|(seeds, _)| *seeds);
-    between.sort_unstable_by_key(|(_, cpu)| *cpu);
-    row.median_cpu_ms = between.get(between.len() / 2).map(|(_, cpu)| cpu.as_millis() as u64);
-    Ok(row)
+    hunt.cpu_ms = spent.as_millis() as u64;
+    Ok(hunt)
+}
+
+fn row(plant: Plant, hunts: Vec<Hunt>) -> Row {
+    let caught: Vec<&Hunt> = hunts.iter().filter(|hunt| hunt.caught_in.is_some()).collect();
+    let median = |of: fn(&Hunt) -> u64| {
+        let mut all: Vec<u64> = caught.iter().map(|hunt| of(hunt)).collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied()
+    };
+    let mut by = BTreeMap::new();
+    for property in caught.iter().flat_map(|hunt| &hunt.by) {
+        *by.entry(*property).or_default() += 1;
+    }
+    Row {
+        plant: plant.id(),
+        breaks: breaks(plant),
+        caught: hunts.iter().all(|hunt| hunt.clean_without),
+        median_seeds: median(|hunt| hunt.seeds),
+        median_cpu_ms: median(|hunt| hunt.cpu_ms),
+        by,
+        hunts,
+    }
 }
 
 fn describe(row: &Row) -> String {
+    let caught_in: Vec<String> =
+        row.hunts.iter().map(|hunt| hunt.caught_in.map_or("–".to_owned(), |seed| seed.to_string())).collect();
     let by: Vec<String> = row.by.iter().map(|(property, count)| format!("{property} {count}")).collect();
-    let number = |number: Option<u64>| number.map_or("–".to_owned(), |number| number.to_string());
-    format!(
-        "{:<22} found {} times in {} seeds (branch executed in {}), median {} seeds and {} ms of CPU, by {}",
+    let median = match (row.median_seeds, row.median_cpu_ms) {
+        (Some(seeds), Some(cpu_ms)) => format!("median {seeds} seeds and {:.1} s of CPU", cpu_ms as f64 / 1e3),
+        _ => "never caught".to_owned(),
+    };
+    let mut text = format!(
+        "{:<22} {} in seeds {}; {median}; by {}",
         row.plant,
-        row.found,
-        row.seeds,
-        row.taken,
-        number(row.median_seeds),
-        number(row.median_cpu_ms),
+        if row.caught { "caught" } else { "MISSED" },
+        caught_in.join(", "),
         if by.is_empty() { "nothing".to_owned() } else { by.join(", ") }
-    )
+    );
+    for hunt in row.hunts.iter().filter(|hunt| !hunt.clean_without) {
+        text += &match hunt.caught_in {
+            Some(seed) => format!("\n  seed {seed} fails without the bug, too"),
+            None => {
+                format!(
+                    "\n  {} seeds, branch executed in {}, otherwise failed {:?}",
+                    hunt.seeds, hunt.taken, hunt.otherwise
+                )
+            }
+        };
+    }
+    text
 }

@@ -1,0 +1,40 @@
+//! Schedules that found a bug, pinned: each was clean once its cause was gone, and must stay so. The
+//! comment at a file's top tells its story. Add one with the file that `wyrd-sim shrink` writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wyrdlog_sim::run::{Options, run_schedule};
+use wyrdlog_sim::scenario::Scenario;
+use wyrdlog_sim::schedule::Schedule;
+
+fn pinned() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let entries = fs::read_dir(&directory).expect("the corpus is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("is listed").path()).collect();
+    files.sort();
+    files
+}
+
+fn scenario(name: &str) -> Scenario {
+    let text = match name {
+        "standard" => include_str!("../scenarios/standard.toml"),
+        "coordinator" => include_str!("../scenarios/coordinator.toml"),
+        other => panic!("{other} does not come with the program"),
+    };
+    Scenario::parse(text).expect("it comes with the program")
+}
+
+#[test]
+fn pinned_schedules_are_clean() {
+    let files = pinned();
+    assert!(!files.is_empty());
+    for file in files {
+        let name = file.display();
+        let text = fs::read_to_string(&file).expect("is read");
+        assert!(text.starts_with("# "), "{name} tells no story: begin it with a comment");
+        let schedule = Schedule::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let run = run_schedule(&scenario(&schedule.scenario), &schedule, &Options::default()).expect("it can be run");
+        assert!(run.verdict.passed(), "{name}: {:?}", run.verdict.violations);
+    }
+}
