@@ -54,6 +54,14 @@ probes! {
     DamageFound = "damage-found",
 }
 
+impl Probe {
+    /// Whether a cluster without brokers reaches it, too.
+    #[must_use]
+    pub fn is_of_coordinators(self) -> bool {
+        matches!(self, Probe::SnapshotInstalled | Probe::SessionMoved | Probe::SessionWithEphemeralsExpired)
+    }
+}
+
 /// How often each probe was reached in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Probes {

@@ -56,6 +56,8 @@ pub struct Requests {
     pub unknown: u64,
     /// Of all of these, those that were invoked while a fault lasted.
     pub under_fault: u64,
+    /// Of those that happened, those that were invoked while a fault lasted.
+    pub ok_under_fault: u64,
 }
 
 impl Requests {
@@ -100,6 +102,8 @@ pub struct Verdict {
     pub faults: Vec<Struck>,
     /// Requests of clients.
     pub requests: Requests,
+    /// How often a host lost power while its disk held bytes that were not synced.
+    pub unsynced_power_cuts: u64,
     /// Whether the run went past the fault budget, so that durability was not promised.
     pub beyond_budget: bool,
     /// The topics' durability classes, by name.

@@ -125,6 +125,25 @@ properties! {
         "liveness phase";
 }
 
+impl Property {
+    /// Whether a cluster without brokers evaluates it, too.
+    #[must_use]
+    pub fn is_of_coordinators(self) -> bool {
+        matches!(
+            self,
+            Property::OneLeaderPerEpoch
+                | Property::StateMachineSafety
+                | Property::SessionSafety
+                | Property::WatchOrder
+                | Property::Linearizability
+                | Property::SnapshotRead
+                | Property::SessionOrder
+                | Property::StaysUp
+                | Property::Availability
+        )
+    }
+}
+
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())

@@ -109,6 +109,8 @@ def ephemerals(zk):
     owner = client()
     path = owner.create("/owned", b"", ephemeral=True)
     raises(NoChildrenForEphemeralsError, owner.create, path + "/child", b"")
+    # Another session's write is seen after a sync: plain reads are local to a server.
+    zk.sync(path)
     assert zk.exists(path).ephemeralOwner == owner.client_id[0]
     gone = threading.Event()
     assert zk.exists(path, watch=lambda event: gone.set())

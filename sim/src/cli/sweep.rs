@@ -51,21 +51,49 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let (tamper, until_failure) = (arguments.tamper, arguments.until_failure);
     let plan = Plan { scenario, seeds, jobs, plant, tamper, until_failure };
     let bar = progress_bar(plan.seeds.end - plan.seeds.start);
-    let mut failed = 0_u64;
+    let (mut failed, mut done, mut memory_kib) = (0_u64, 0_u64, None);
     let mut summary = sweep::sweep(&plan, |swept| {
         failed += u64::from(!swept.verdict.passed());
         bar.set_message(format!("{failed} failed"));
         bar.inc(1);
+        done += 1;
+        if done == sweep::MEMORY_SEEDS {
+            memory_kib = resident_kib();
+        }
     })?;
     bar.finish_and_clear();
+    summary.memory_kib = memory_kib.zip(resident_kib());
+    summary.misses = misses(&plan, &summary);
     // With a plant the sweep itself is the proof that checkers bite.
     if plant.is_none() {
         summary.canary = find_canary(&plan.scenario, plan.seeds.start)?;
     }
     print_summary(&plan, &summary, arguments.output)?;
     let whole = plant.is_some() || summary.canary.is_some();
-    let clean = summary.failed.is_empty() && summary.diverged.is_empty() && summary.tampered.1.is_empty() && whole;
+    let clean = summary.failed.is_empty() && summary.diverged.is_empty() && summary.tampered.1.is_empty();
+    let clean = clean && summary.misses.is_empty() && whole;
     Ok(if clean { CLEAN } else { FAILED })
+}
+
+/// Resident memory of this process, where the operating system tells.
+#[allow(clippy::disallowed_methods, reason = "it measures the process, outside of any simulation")]
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn misses(plan: &Plan, summary: &Summary) -> Vec<String> {
+    // A planted bug may well end a run early.
+    if plan.plant.is_some() || plan.until_failure {
+        return Vec::new();
+    }
+    let mut misses = summary.coverage.misses(plan.scenario.cluster.brokers != Some(0));
+    let grown = |(before, after): &(u64, u64)| after * 100 > before * (100 + sweep::MEMORY_GROWTH_PERCENT_MAX);
+    if let Some((before, after)) = summary.memory_kib.filter(grown) {
+        misses.push(format!("resident memory grew from {before} to {after} KiB after {} seeds", sweep::MEMORY_SEEDS));
+    }
+    misses
 }
 
 /// A bar where somebody looks, nothing elsewhere.
@@ -123,14 +151,36 @@ fn describe(summary: &Summary) -> String {
         fate(Fate::OverBudget),
         fate(Fate::NeverTriggered),
     );
+    let coverage = &summary.coverage;
+    text += &format!(
+        "  at least {} s and {} requests a seed; {} requests ok, {} of them under a fault; {} seeds without faults; \
+         {} cut power over unsynced bytes; classes {:?}\n",
+        coverage.simulated_ms_min / 1_000,
+        coverage.requests_min,
+        coverage.ok,
+        coverage.ok_under_fault,
+        coverage.fault_free,
+        coverage.unsynced_power_cut,
+        coverage.durability,
+    );
+    for (kind, count) in &coverage.fault_kinds {
+        text += &format!("  felt in {count:>8} seeds: {kind:?}\n");
+    }
+    if let Some((before, after)) = summary.memory_kib {
+        text += &format!("  {before} KiB resident after {} seeds, {after} at the end\n", sweep::MEMORY_SEEDS);
+    }
     for (probe, count) in &summary.probes {
         text += &format!("  reached in {count:>5} seeds: {probe}\n");
     }
     for (property, count) in summary.evaluations.iter().filter(|(_, count)| **count > 0) {
-        text += &format!("  evaluated {count:>10} times: {property}\n");
+        let seeds = coverage.evaluated.get(property).copied().unwrap_or(0);
+        text += &format!("  evaluated {count:>10} times in {seeds:>5} seeds: {property}\n");
     }
     if summary.tampered.0 > 0 {
         text += &format!("  {} edits of passing records, unnoticed: {:?}\n", summary.tampered.0, summary.tampered.1);
+    }
+    for miss in &summary.misses {
+        text += &format!("  NOT COVERED: {miss}\n");
     }
     for (property, seeds) in &summary.failed {
         text += &format!("  FAILED {property}: seeds {:?}\n", seeds.iter().take(20).collect::<Vec<_>>());

@@ -24,6 +24,8 @@ pub struct Effects {
     pub crashes: u64,
     /// Hosts that lost power.
     pub power_losses: u64,
+    /// Of these, those whose disk held writes that were not synced.
+    pub power_losses_unsynced: u64,
     /// Writes to files that a power loss undid entirely.
     pub writes_lost: u64,
     /// Writes to files of which a power loss kept a part.

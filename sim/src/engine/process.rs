@@ -93,6 +93,8 @@ impl World {
         let loss = self.node_mut(id).disk.lose_power(now_ns);
         self.trace.step(now_ns, id.0, "power off", loss.writes_lost + loss.writes_torn);
         self.effects.power_losses += 1;
+        let unsynced = loss.writes_kept + loss.writes_lost + loss.writes_torn > 0;
+        self.effects.power_losses_unsynced += u64::from(unsynced);
         self.effects.writes_lost += loss.writes_lost;
         self.effects.writes_torn += loss.writes_torn;
         self.effects.names_rolled_back += loss.names_rolled_back;

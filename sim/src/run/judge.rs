@@ -69,6 +69,7 @@ impl Driver<'_> {
             probes: watcher.invariants.probes().counts().map(|(probe, count)| (probe.id().to_owned(), count)).collect(),
             faults: self.injector.struck().to_vec(),
             requests,
+            unsynced_power_cuts: self.cluster.simulation.effects().power_losses_unsynced,
             beyond_budget,
             durability: topics.map(|topic| (topic.name.clone(), format!("{:?}", topic.durability))).collect(),
             simulated_ns: self.cluster.simulation.now_ns(),
@@ -166,6 +167,8 @@ fn count<'o, C: 'o, R: 'o>(
         }
         let lasts =
             |struck: &Struck| struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns));
-        requests.under_fault += u64::from(faults.iter().any(lasts));
+        let under_fault = u64::from(faults.iter().any(lasts));
+        requests.under_fault += under_fault;
+        requests.ok_under_fault += if matches!(operation.outcome, Outcome::Ok(_)) { under_fault } else { 0 };
     }
 }

@@ -185,6 +185,14 @@ impl FaultKind {
     ];
 }
 
+impl FaultKind {
+    /// Whether only a broker can feel it.
+    #[must_use]
+    pub fn is_of_brokers(self) -> bool {
+        self == FaultKind::Replace
+    }
+}
+
 impl Action {
     /// Its kind.
     #[must_use]

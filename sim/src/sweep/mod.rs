@@ -3,6 +3,7 @@
 //!
 //! What a seed comes to does not depend on the thread that runs it, nor on how many there are.
 
+pub mod coverage;
 pub mod cpu_time;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,10 @@ use crate::verdict::Property;
 pub const AGAIN_OF: u64 = 16;
 /// A canary gets so many seeds to fail in.
 pub const CANARY_SEEDS: u64 = 20;
+/// After so many seeds all that is kept between seeds has been made once.
+pub const MEMORY_SEEDS: u64 = 500;
+/// By so much of a hundred resident memory may grow from then on.
+pub const MEMORY_GROWTH_PERCENT_MAX: u64 = 5;
 /// How many failures are kept in full.
 pub const FAILURES_KEPT_MAX: usize = 100;
 
@@ -90,6 +95,12 @@ pub struct Summary {
     pub beyond_budget: u64,
     /// Edits of passing records, and those that went unnoticed, as `seed edit`.
     pub tampered: (u64, Vec<String>),
+    /// What was covered.
+    pub coverage: coverage::Coverage,
+    /// What was not covered although it was to be; any makes the sweep red.
+    pub misses: Vec<String>,
+    /// Resident memory after [`MEMORY_SEEDS`] seeds and at the end, in KiB, where both are known.
+    pub memory_kib: Option<(u64, u64)>,
     /// The seed in which the canary was found, if one was looked for and found.
     pub canary: Option<u64>,
     /// The hash of each seed.
@@ -110,6 +121,7 @@ impl Summary {
     pub fn take(&mut self, swept: &Swept) {
         let verdict = &swept.verdict;
         self.seeds += 1;
+        self.coverage.take(verdict);
         self.cpu_ms += swept.cpu.as_millis() as u64;
         self.simulated_ms += verdict.simulated_ns / 1_000_000;
         self.requests += verdict.requests.total();

@@ -1,0 +1,234 @@
+//! What a sweep has covered, and whether that is enough for its cleanliness to mean anything.
+//!
+//! A sweep that never reached a rare state, or whose faults took no effect, has tested nothing
+//! there, and is red. Below [`SEEDS_MIN`] seeds shares mean little, and are only reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::faults::Fate;
+use crate::probes::Probe;
+use crate::run::Verdict;
+use crate::schedule::FaultKind;
+use crate::verdict::Property;
+
+/// From so many seeds on a sweep must have covered enough.
+pub const SEEDS_MIN: u64 = 1_000;
+/// The least that a seed simulates, in milliseconds.
+pub const SIMULATED_MS_MIN: u64 = 60_000;
+/// The fewest requests of a seed.
+pub const REQUESTS_MIN: u64 = 1_000;
+/// Of a hundred requests so many end ok.
+pub const OK_PERCENT_MIN: u64 = 70;
+/// Of a hundred of those so many were invoked while a fault lasted.
+pub const UNDER_FAULT_PERCENT_MIN: u64 = 20;
+/// Of a hundred seeds so many at most are free of faults.
+pub const FAULT_FREE_PERCENT_MAX: u64 = 10;
+/// Of a hundred seeds so many at most go past the budget.
+pub const BEYOND_BUDGET_PERCENT_MAX: u64 = 10;
+/// In so many of a hundred seeds the power is cut while something is not synced.
+pub const UNSYNCED_POWER_CUT_PERCENT_MIN: u64 = 30;
+/// In so many of a hundred seeds each kind of fault takes effect.
+pub const FAULT_KIND_PERCENT_MIN: u64 = 5;
+/// Of a thousand seeds so many reach each probe: 50 of 5,000.
+pub const PROBE_PER_MILLE_MIN: u64 = 10;
+/// In so many of a hundred seeds each property is evaluated, where it applies.
+pub const EVALUATED_PERCENT_MIN: u64 = 90;
+
+/// Counts over the seeds of a sweep.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Coverage {
+    /// Seeds.
+    pub seeds: u64,
+    /// The least that a seed simulated, in milliseconds.
+    pub simulated_ms_min: u64,
+    /// The fewest requests of a seed.
+    pub requests_min: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Of these, those that ended ok.
+    pub ok: u64,
+    /// Of these, those that were invoked while a fault lasted.
+    pub ok_under_fault: u64,
+    /// Seeds in which no fault took effect.
+    pub fault_free: u64,
+    /// Seeds that went past the budget.
+    pub beyond_budget: u64,
+    /// Seeds in which a host lost power while its disk held bytes that were not synced.
+    pub unsynced_power_cut: u64,
+    /// The durability classes of topics.
+    pub durability: BTreeSet<String>,
+    /// In how many seeds each kind of fault took effect.
+    pub fault_kinds: BTreeMap<FaultKind, u64>,
+    /// In how many seeds each probe was reached.
+    pub probes: BTreeMap<String, u64>,
+    /// In how many seeds each property was evaluated.
+    pub evaluated: BTreeMap<Property, u64>,
+    /// Seeds that have the hash of an earlier one.
+    pub same_hash: u64,
+    #[serde(skip)]
+    hashes: BTreeSet<String>,
+}
+
+impl Coverage {
+    /// Takes one seed's outcome.
+    pub fn take(&mut self, verdict: &Verdict) {
+        let (simulated_ms, requests) = (verdict.simulated_ns / 1_000_000, verdict.requests.total());
+        let is_first = self.seeds == 0;
+        self.simulated_ms_min = if is_first { simulated_ms } else { self.simulated_ms_min.min(simulated_ms) };
+        self.requests_min = if is_first { requests } else { self.requests_min.min(requests) };
+        self.seeds += 1;
+        self.requests += requests;
+        self.ok += verdict.requests.ok;
+        self.ok_under_fault += verdict.requests.ok_under_fault;
+        self.beyond_budget += u64::from(verdict.beyond_budget);
+        self.unsynced_power_cut += u64::from(verdict.unsynced_power_cuts > 0);
+        self.durability.extend(verdict.durability.values().cloned());
+        let effective = verdict.faults.iter().filter(|struck| struck.fate == Fate::TookEffect);
+        let kinds: BTreeSet<FaultKind> = effective.map(|struck| struck.kind).collect();
+        self.fault_free += u64::from(kinds.is_empty());
+        kinds.into_iter().for_each(|kind| *self.fault_kinds.entry(kind).or_default() += 1);
+        for (probe, count) in &verdict.probes {
+            *self.probes.entry(probe.clone()).or_default() += u64::from(*count > 0);
+        }
+        for one in verdict.findings.iter().filter(|one| one.evaluations > 0) {
+            *self.evaluated.entry(one.property).or_default() += 1;
+        }
+        self.same_hash += u64::from(!self.hashes.insert(verdict.schedule_hash.clone()));
+    }
+
+    /// What was not covered, each in words. Empty for a sweep that is too small to be judged.
+    /// `has_brokers` says what applies.
+    #[must_use]
+    pub fn misses(&self, has_brokers: bool) -> Vec<String> {
+        if self.seeds < SEEDS_MIN {
+            return Vec::new();
+        }
+        let mut misses = Misses { seeds: self.seeds, found: Vec::new() };
+        if self.same_hash > 0 {
+            misses.found.push(format!("{} seeds have the hash of another one", self.same_hash));
+        }
+        misses.at_most("seeds are free of faults", self.fault_free, FAULT_FREE_PERCENT_MAX);
+        misses.at_most("seeds are past the budget", self.beyond_budget, BEYOND_BUDGET_PERCENT_MAX);
+        if has_brokers {
+            self.misses_of_load(&mut misses);
+        }
+        for kind in FaultKind::ALL.iter().filter(|kind| has_brokers || !kind.is_of_brokers()) {
+            let count = self.fault_kinds.get(kind).copied().unwrap_or(0);
+            misses.at_least(&format!("seeds felt {kind:?}"), count, FAULT_KIND_PERCENT_MIN * 10);
+        }
+        for probe in Probe::ALL.iter().filter(|probe| has_brokers || probe.is_of_coordinators()) {
+            let count = self.probes.get(probe.id()).copied().unwrap_or(0);
+            misses.at_least(&format!("seeds reached {}", probe.id()), count, PROBE_PER_MILLE_MIN);
+        }
+        for property in Property::ALL.iter().filter(|property| has_brokers || property.is_of_coordinators()) {
+            let count = self.evaluated.get(property).copied().unwrap_or(0);
+            misses.at_least(&format!("seeds evaluated {property}"), count, EVALUATED_PERCENT_MIN * 10);
+        }
+        misses.found
+    }
+
+    fn misses_of_load(&self, misses: &mut Misses) {
+        if self.simulated_ms_min < SIMULATED_MS_MIN {
+            misses.found.push(format!("a seed simulated only {} ms", self.simulated_ms_min));
+        }
+        if self.requests_min < REQUESTS_MIN {
+            misses.found.push(format!("a seed had only {} requests", self.requests_min));
+        }
+        misses.share("requests ended ok", self.ok, self.requests, OK_PERCENT_MIN);
+        misses.share("of those came under a fault", self.ok_under_fault, self.ok, UNDER_FAULT_PERCENT_MIN);
+        let cuts = self.unsynced_power_cut;
+        misses.at_least("seeds cut power over unsynced bytes", cuts, UNSYNCED_POWER_CUT_PERCENT_MIN * 10);
+        if self.durability.len() < 2 {
+            misses.found.push(format!("the only durability class was {:?}", self.durability));
+        }
+    }
+}
+
+/// What was not covered so far.
+struct Misses {
+    seeds: u64,
+    found: Vec<String>,
+}
+
+impl Misses {
+    fn at_least(&mut self, what: &str, count: u64, per_mille: u64) {
+        let least = (self.seeds * per_mille).div_ceil(1_000);
+        if count < least {
+            self.found.push(format!("{count} {what}, at least {least} were to"));
+        }
+    }
+
+    fn at_most(&mut self, what: &str, count: u64, percent: u64) {
+        let most = self.seeds * percent / 100;
+        if count > most {
+            self.found.push(format!("{count} {what}, at most {most} may be"));
+        }
+    }
+
+    fn share(&mut self, what: &str, count: u64, of: u64, percent: u64) {
+        if count * 100 < of * percent {
+            self.found.push(format!("{count} of {of} {what}, at least {percent} % were to"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thousand() -> Coverage {
+        let all = |count| move |id: &str| (id.to_owned(), count);
+        Coverage {
+            seeds: 1_000,
+            simulated_ms_min: 60_000,
+            requests_min: 1_000,
+            requests: 1_000_000,
+            ok: 700_000,
+            ok_under_fault: 140_000,
+            fault_free: 100,
+            beyond_budget: 100,
+            unsynced_power_cut: 300,
+            durability: ["Synced", "PageCache"].map(str::to_owned).into(),
+            fault_kinds: FaultKind::ALL.iter().map(|kind| (*kind, 50)).collect(),
+            probes: Probe::ALL.iter().map(|probe| probe.id()).map(all(10)).collect(),
+            evaluated: Property::ALL.iter().map(|property| (*property, 900)).collect(),
+            ..Coverage::default()
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_covered_just_enough_is_accepted() {
+        assert_eq!(thousand().misses(true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_is_named() {
+        let missing: [(&str, fn(&mut Coverage)); 12] = [
+            ("simulated", |coverage| coverage.simulated_ms_min -= 1),
+            ("requests", |coverage| coverage.requests_min -= 1),
+            ("ended ok", |coverage| coverage.ok -= 1),
+            ("under a fault", |coverage| coverage.ok_under_fault -= 1),
+            ("free of faults", |coverage| coverage.fault_free += 1),
+            ("past the budget", |coverage| coverage.beyond_budget += 1),
+            ("unsynced", |coverage| coverage.unsynced_power_cut -= 1),
+            ("durability", |coverage| drop(coverage.durability.pop_first())),
+            ("BitRot", |coverage| drop(coverage.fault_kinds.insert(FaultKind::BitRot, 49))),
+            ("torn-tail-cut", |coverage| drop(coverage.probes.insert("torn-tail-cut".to_owned(), 9))),
+            ("duplicate", |coverage| drop(coverage.evaluated.insert(Property::Duplicate, 899))),
+            ("hash", |coverage| coverage.same_hash = 1),
+        ];
+        for (named, take_away) in missing {
+            let mut coverage = thousand();
+            take_away(&mut coverage);
+            let misses = coverage.misses(true);
+            assert!(misses.len() == 1 && misses[0].contains(named), "{named}: {misses:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_sweep_is_not_judged_by_shares() {
+        assert_eq!(Coverage { seeds: 999, ..Coverage::default() }.misses(true), Vec::<String>::new());
+    }
+}
