@@ -25,11 +25,14 @@ from kazoo.retry import KazooRetry
 from kazoo.security import OPEN_ACL_UNSAFE, make_acl
 
 HOSTS = sys.argv[1]
-PATIENT = KazooRetry(max_tries=-1, max_delay=0.5, deadline=30)
+def patient():
+    """Retries of its own for each use: a client that is stopped interrupts those that it was given."""
+    return KazooRetry(max_tries=-1, max_delay=0.5, deadline=30)
+
 
 
 def client(timeout=10.0, hosts=HOSTS):
-    made = KazooClient(hosts=hosts, timeout=timeout, connection_retry=PATIENT, command_retry=PATIENT)
+    made = KazooClient(hosts=hosts, timeout=timeout, connection_retry=patient(), command_retry=patient())
     made.start(timeout=30)
     return made
 
@@ -194,7 +197,7 @@ def failover(zk):
         while not stop.is_set():
             # A retry of a write whose outcome was unknown may find it done.
             try:
-                PATIENT.copy()(other.create, f"/log/{number:06d}", b"x" * 100)
+                patient()(other.create, f"/log/{number:06d}", b"x" * 100)
             except NodeExistsError:
                 pass
             acknowledged.append(number)
@@ -210,24 +213,24 @@ def failover(zk):
         print("info: killed", ask("kill the leader"), flush=True)
         count = len(acknowledged)
         eventually("writes after the leader was killed", lambda: len(acknowledged) > count + 50)
-        PATIENT.copy()(zk.sync, "/kept")
+        patient()(zk.sync, "/kept")
         assert zk.client_id[0] == session, "the session is the same"
         assert KazooState.LOST not in states, states
-        assert PATIENT.copy()(zk.exists, "/kept").ephemeralOwner == session
+        assert patient()(zk.exists, "/kept").ephemeralOwner == session
         print("info: restarted", ask("restart it"), flush=True)
     assert set(values) == {b"before"}, values
-    PATIENT.copy()(zk.set, "/kept", b"after")
+    patient()(zk.set, "/kept", b"after")
     eventually("a data watch goes on after the leaders were killed", lambda: values[-1] == b"after")
     stop.set()
     writer.join(30)
     assert not writer.is_alive()
     print("info: killed", ask("kill all and restart"), flush=True)
-    PATIENT.copy()(zk.sync, "/log")
-    there = set(PATIENT.copy()(zk.get_children, "/log"))
+    patient()(zk.sync, "/log")
+    there = set(patient()(zk.get_children, "/log"))
     lost = [number for number in acknowledged if f"{number:06d}" not in there]
     assert not lost, f"acknowledged and lost: {lost}"
     assert zk.client_id[0] == session and KazooState.LOST not in states, states
-    assert PATIENT.copy()(zk.exists, "/kept").ephemeralOwner == session
+    assert patient()(zk.exists, "/kept").ephemeralOwner == session
     seen(f"session, ephemeral node, data watch and all {len(acknowledged)} acknowledged writes outlive kill -9 of every server")
 
 
@@ -235,7 +238,7 @@ def each_server_agrees():
     views = []
     for host in HOSTS.split(","):
         one = client(hosts=host)
-        PATIENT.copy()(one.sync, "/")
+        patient()(one.sync, "/")
         views.append((sorted(one.get_children("/")), sorted(one.get_children("/log")), one.get("/a")))
         one.stop()
         one.close()
