@@ -96,6 +96,9 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// Every property that was checked.
     pub findings: Vec<Evaluated>,
+    /// Properties that this run gave no occasion to evaluate: nothing of their kind happened, or the
+    /// run went past the budget.
+    pub inapplicable: Vec<Property>,
     /// Which rare states were reached, and how often.
     pub probes: BTreeMap<String, u64>,
     /// Every fault of the schedule and its fate.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use wyrdlog::base::event::{CoordinatorEvent, Event, LogEvent};
+use wyrdlog::base::event::{ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::plants::Plant;
 
@@ -20,6 +20,31 @@ use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Node, Observed};
 use crate::schedule::TriggerTracker;
 use crate::tamper::Entry;
+use crate::verdict::Property;
+
+/// What must have happened at all before a property can be evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasions {
+    /// A later life of a broker opened a log.
+    pub log_opened_again: bool,
+    /// A partition's leader changed.
+    pub leader_changed: bool,
+    /// A partition's state changed.
+    pub partition_changed: bool,
+}
+
+impl Occasions {
+    /// Whether there was occasion to evaluate `property`.
+    #[must_use]
+    pub fn allow(self, property: Property) -> bool {
+        match property {
+            Property::RecoveredPrefix => self.log_opened_again,
+            Property::LeaderCompleteness => self.leader_changed,
+            Property::IsrCompleteness => self.partition_changed,
+            _ => true,
+        }
+    }
+}
 
 /// The state of whoever watches.
 pub struct Watcher {
@@ -33,6 +58,8 @@ pub struct Watcher {
     pub applied: BTreeMap<Node, (u64, u64)>,
     /// How often each planted bug's branch was executed.
     pub plants_taken: BTreeMap<Plant, u64>,
+    /// Which occasions there were for properties that need one.
+    pub occasions: Occasions,
     /// How many events there were.
     pub events: u64,
     /// Everything, if it is to be kept.
@@ -50,6 +77,7 @@ impl Watcher {
             committed: Committed::default(),
             applied: BTreeMap::new(),
             plants_taken: BTreeMap::new(),
+            occasions: Occasions::default(),
             events: 0,
             entries: keep.then(Vec::new),
             paths: paths.iter().cloned().zip(0..).collect(),
@@ -107,6 +135,17 @@ impl Watcher {
                     });
                     self.committed.record(*path, *zxid, register);
                 }
+            }
+            Event::Log(_, LogEvent::Opened { .. }) if observed.incarnation > 1 => {
+                self.occasions.log_opened_again = true
+            }
+            Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }) if leader_epoch.0 > 0 => {
+                self.occasions.leader_changed = true;
+            }
+            Event::Controller(ControllerEvent::Committed { state, .. } | ControllerEvent::Found { state, .. })
+                if state.partition_epoch > 0 =>
+            {
+                self.occasions.partition_changed = true
             }
             Event::PlantTaken(plant) => *self.plants_taken.entry(*plant).or_default() += 1,
             _ => {}

@@ -1,5 +1,6 @@
 //! Schedules that found a bug, pinned: each was clean once its cause was gone, and must stay so. The
 //! comment at a file's top tells its story. Add one with the file that `wyrd-sim shrink` writes.
+#![allow(clippy::disallowed_methods, reason = "a test reads the files that it replays")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use crate::history::kafka::{Call, KafkaHistory};
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
+use crate::watcher::Occasions;
 
 impl Driver<'_> {
     /// Ends the run and judges it.
@@ -66,6 +67,7 @@ impl Driver<'_> {
             schedule_hash: format!("{:032x}", self.cluster.simulation.hash()),
             findings: merge(findings.iter().map(evaluated)),
             violations: findings.into_iter().flat_map(|one| one.violations).collect(),
+            inapplicable: inapplicable(watcher.occasions, beyond_budget),
             probes: watcher.invariants.probes().counts().map(|(probe, count)| (probe.id().to_owned(), count)).collect(),
             faults: self.injector.struck().to_vec(),
             requests,
@@ -117,6 +119,13 @@ impl Driver<'_> {
             restarted: Vec::new(),
         }
     }
+}
+
+fn inapplicable(occasions: Occasions, beyond_budget: bool) -> Vec<Property> {
+    let unpromised =
+        |property: Property| beyond_budget && (property.is_durability() || property == Property::Availability);
+    let all = Property::ALL.iter().copied();
+    all.filter(|property| !occasions.allow(*property) || unpromised(*property)).collect()
 }
 
 /// One row per property, although several checkers may look at one.

@@ -72,6 +72,17 @@ fn an_unknown_version_of_api_versions_gets_a_v0_body_with_error_35() {
     assert_eq!((produce.min_version, produce.max_version), (0, 13));
 }
 
+/// What librdkafka 2.6.1 sends for the metadata of all topics: its array of topics takes one byte of
+/// the four that it had reserved, and the other three shift what follows out of the message.
+#[test]
+fn bytes_behind_a_request_are_ignored_as_librdkafka_needs_it() {
+    let frame = hex("0003 000c 00000003 0007 72646b61666b61 00 00 00 00 00 01 00 00");
+    let (header, request) = decode(frame).expect("is understood");
+    assert_eq!((header.api, header.version, header.correlation_id), (ApiKey::Metadata, 12, 3));
+    let Request::Metadata(metadata) = request else { panic!("{request:?}") };
+    assert!(metadata.topics.is_none(), "all topics");
+}
+
 #[test]
 fn other_unknown_versions_and_apis_are_not_answered() {
     for bytes in

@@ -5,7 +5,7 @@
 //! allocate is a small multiple of that.
 
 use bytes::Bytes;
-use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, KafkaDecode};
+use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, Decoder, KafkaDecode};
 
 use super::api::ApiKey;
 use super::header::RequestHeader;
@@ -137,7 +137,7 @@ macro_rules! requests {
             /// Decodes the body of a request of `api` at `version`.
             pub fn decode_body(api: ApiKey, version: i16, body: Bytes) -> Result<Request, Malformed> {
                 match api {
-                    $(ApiKey::$api => decode_message::<$message>(api.name(), version, body).map(Request::$api),)*
+                    $(ApiKey::$api => decode_request::<$message>(api.name(), version, body).map(Request::$api),)*
                     ApiKey::Private => PrivateRequest::decode(version, body).map(Request::Private),
                 }
             }
@@ -169,6 +169,14 @@ pub fn decode(frame: Bytes) -> Result<(RequestHeader, Request), RequestError> {
     }
     let request = Request::decode_body(header.api, header.version, body)?;
     Ok((header, request))
+}
+
+/// What follows a request's last field is ignored, as Kafka ignores it: librdkafka 2.6 leaves three
+/// bytes of an array's reserved length behind when it asks for the metadata of all topics (version 12).
+fn decode_request<M: KafkaDecode>(what: &'static str, version: i16, body: Bytes) -> Result<M, Malformed> {
+    let limits = limits(body.len());
+    let decoded = Decoder::new(body, limits).and_then(|mut decoder| M::decode(&mut decoder, ApiVersion::new(version)));
+    decoded.map_err(|error| Malformed::new(what, &error))
 }
 
 pub(crate) fn decode_message<M: KafkaDecode>(what: &'static str, version: i16, body: Bytes) -> Result<M, Malformed> {
