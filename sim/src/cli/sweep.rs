@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Stop after the first failure.
     #[arg(long)]
     until_failure: bool,
+    /// A file for the summary as JSON, whatever is printed.
+    #[arg(long)]
+    report: Option<String>,
     /// How to print the summary.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -67,6 +70,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     // With a plant the sweep itself is the proof that checkers bite.
     if plant.is_none() {
         summary.canary = find_canary(&plan.scenario, plan.seeds.start)?;
+    }
+    if let Some(file) = &arguments.report {
+        names::write(file, &serde_json::to_string_pretty(&summary)?)?;
     }
     print_summary(&plan, &summary, arguments.output)?;
     let whole = plant.is_some() || summary.canary.is_some();
