@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_missing_is_named() {
-        let missing: [(&str, fn(&mut Coverage)); 12] = [
+        type TakeAway = fn(&mut Coverage);
+        let missing: [(&str, TakeAway); 12] = [
             ("simulated", |coverage| coverage.simulated_ms_min -= 1),
             ("requests", |coverage| coverage.requests_min -= 1),
             ("ended ok", |coverage| coverage.ok -= 1),
