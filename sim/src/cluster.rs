@@ -1,7 +1,7 @@
 //! The machines of a run: coordinators, brokers and clients on a simulated world, their processes,
 //! and what an operator does for them (start them again, replace a lost disk).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,8 +59,16 @@ struct Machine {
     disk_faults: usize,
     /// Whether there was one since the process was started: then it may stop by itself.
     had_disk_trouble: bool,
-    /// Whether bytes at rest were damaged since it was given its disk.
-    is_rotted: bool,
+    /// Files of which bytes at rest were damaged since it was given its disk.
+    rotted: BTreeSet<String>,
+}
+
+/// A copy of a machine's disk.
+#[derive(Clone, Debug)]
+pub struct DiskCopy {
+    image: DiskImage,
+    /// The files of it of which bytes at rest were damaged.
+    pub rotted: BTreeSet<String>,
 }
 
 /// A process that stopped by itself, without a fault of its disk.
@@ -112,7 +120,7 @@ impl Cluster {
             held_down: 0,
             disk_faults: 0,
             had_disk_trouble: false,
-            is_rotted: false,
+            rotted: BTreeSet::new(),
         });
         let machines = machines.collect();
         Cluster {
@@ -298,8 +306,22 @@ impl Cluster {
     }
 
     /// Bytes at rest are damaged, so that whichever process reads them may stop by itself.
-    pub fn disk_rots(&mut self, node: Node) {
-        self.machines[usize::from(node.0)].is_rotted = true;
+    pub fn disk_rots(&mut self, node: Node, path: &str) {
+        self.machines[usize::from(node.0)].rotted.insert(path.to_owned());
+    }
+
+    /// What the disk holds now.
+    #[must_use]
+    pub fn copy_disk(&self, node: Node) -> DiskCopy {
+        let machine = &self.machines[usize::from(node.0)];
+        DiskCopy { image: self.simulation.disk_image(machine.id), rotted: machine.rotted.clone() }
+    }
+
+    /// Puts a copy in the place of the disk of a machine on which nothing runs.
+    pub fn swap_disk(&mut self, node: Node, copy: &DiskCopy) {
+        let machine = &mut self.machines[usize::from(node.0)];
+        self.simulation.replace_disk(machine.id, &copy.image);
+        machine.rotted.clone_from(&copy.rotted);
     }
 
     /// How many coordinators may still be given an empty disk: one that was never votes again.
@@ -320,7 +342,8 @@ impl Cluster {
         self.simulation.crash(id);
         self.simulation.replace_disk(id, &DiskImage::default());
         let machine = &mut self.machines[usize::from(node.0)];
-        (machine.directory, machine.is_rotted) = (Directory::Replacement, false);
+        machine.directory = Directory::Replacement;
+        machine.rotted.clear();
     }
 
     /// The process on a machine ended by itself: it is started again after a while. Gives back what
@@ -340,10 +363,11 @@ impl Cluster {
         let Some(Err(reason)) = result else { return Vec::new() };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
         let is_damage = reason.contains("damaged") || reason.contains("record ");
-        if is_damage && machine.is_rotted {
+        let is_rotted = !machine.rotted.is_empty();
+        if is_damage && is_rotted {
             self.replace_disk(node);
             notes.push(FaultNote::DiskLost(node));
-        } else if is_damage || !(machine.had_disk_trouble || machine.is_rotted) {
+        } else if is_damage || !(machine.had_disk_trouble || is_rotted) {
             self.stopped.push(Stopped { time_ns, node, reason });
         }
         notes

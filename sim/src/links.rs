@@ -13,8 +13,12 @@ pub struct Degraded {
     pub node: NodeId,
     /// Added to each direction's latency.
     pub latency: Duration,
+    /// How many bytes a second go in each direction, if that is less than before.
+    pub bytes_per_s: Option<u64>,
     /// How many of a million packets are lost.
     pub loss_per_million: u32,
+    /// How many of a million packets are late, and by how much at most.
+    pub tail: (u32, Duration),
 }
 
 /// All links.
@@ -79,7 +83,10 @@ impl Links {
         let concerned = self.degraded.values().filter(|how| how.node == one || how.node == other);
         concerned.fold(self.normal, |params, how| LinkParams {
             latency: params.latency + how.latency,
+            bandwidth_bytes_per_second: params.bandwidth_bytes_per_second.into_iter().chain(how.bytes_per_s).min(),
             loss_per_million: params.loss_per_million.max(how.loss_per_million),
+            tail_per_million: params.tail_per_million.max(how.tail.0),
+            tail: params.tail.max(how.tail.1),
             ..params
         })
     }

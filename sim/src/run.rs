@@ -17,7 +17,7 @@ use wyrdlog::base::plants::{Plant, Plants, UnknownPlant};
 use crate::checkers::{availability, check_coordinator, check_kafka};
 use crate::cluster::{ClientMain, Cluster};
 use crate::engine::{Failure, Stop};
-use crate::faults::{Fate, Injector, Struck};
+use crate::faults::{Ended, Fate, Injector, Struck};
 use crate::history::{Client, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
@@ -203,7 +203,7 @@ struct Driver<'p> {
 
 impl<'p> Driver<'p> {
     fn new(plan: &'p Plan, plants: Plants, options: &Options) -> Self {
-        let clients = plan.workloads.iter().map(clients_of).sum::<u32>() as u16;
+        let clients = plan.workloads.iter().map(Workload::clients).sum::<u32>() as u16;
         let cluster = Cluster::new(plan, clients, plants, options.trace.clone());
         let topology = cluster.topology(plan);
         let depth =
@@ -291,23 +291,17 @@ impl<'p> Driver<'p> {
         loop {
             let due = self.watcher.borrow_mut().tracker.pop_due(now_ns);
             let Some(Due { fault, heals, .. }) = due else { return };
-            if heals {
-                self.injector.heal(fault, &mut self.cluster);
-                continue;
-            }
             let mut watcher = self.watcher.borrow_mut();
             let Watcher { invariants, tracker, .. } = &mut *watcher;
-            let notes = self.injector.strike(fault, &mut self.cluster, &tracker.roles, invariants);
+            let notes = if heals {
+                let Ended { notes, again_ns } = self.injector.heal(fault, &mut self.cluster, invariants);
+                again_ns.into_iter().for_each(|at_ns| tracker.ends_again(fault, at_ns));
+                notes
+            } else {
+                self.injector.strike(fault, &mut self.cluster, &tracker.roles, invariants)
+            };
             notes.into_iter().for_each(|note| watcher.fault(now_ns, note));
         }
-    }
-}
-
-fn clients_of(workload: &Workload) -> u32 {
-    match workload {
-        Workload::ProduceConsume { clients, .. }
-        | Workload::Registers { clients, .. }
-        | Workload::Sessions { clients, .. } => *clients,
     }
 }
 
@@ -318,7 +312,7 @@ fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMai
     let session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
     for workload in &plan.workloads {
         let first = mains.len() as Client;
-        let numbers = first..first + clients_of(workload) as Client;
+        let numbers = first..first + workload.clients() as Client;
         match *workload {
             Workload::ProduceConsume { clients: count, requests_per_s, acks_all_percent, idempotent_percent } => {
                 let load = Load::new(plan, count, requests_per_s, cluster.view());

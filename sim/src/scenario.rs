@@ -85,6 +85,18 @@ fn all() -> u32 {
     100
 }
 
+impl Workload {
+    /// How many clients it has.
+    #[must_use]
+    pub fn clients(&self) -> u32 {
+        match self {
+            Workload::ProduceConsume { clients, .. }
+            | Workload::Registers { clients, .. }
+            | Workload::Sessions { clients, .. } => *clients,
+        }
+    }
+}
+
 /// The faults, as far as the scenario fixes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -224,7 +236,9 @@ impl Scenario {
         };
         let mut schedule = Schedule::new(seed, &self.name);
         schedule.plant.clone_from(&self.plant);
-        swarm::draw_faults(&mut schedule, &self.faults, &cluster, self.phases, &mut Draw::new(seed, "faults"));
+        let clients = workloads.iter().map(Workload::clients).sum();
+        let draw = &mut Draw::new(seed, "faults");
+        swarm::draw_faults(&mut schedule, &self.faults, &cluster, clients, self.phases, draw);
         Plan { cluster, workloads, phases: self.phases, schedule }
     }
 

@@ -17,13 +17,23 @@ pub const BEYOND_BUDGET_PERCENT: u64 = 7;
 /// Seeds of a hundred with faults that have power cuts among them for certain.
 pub const POWER_PERCENT: u64 = 45;
 
-/// Draws the budget mode and the fault events into `schedule`.
-pub fn draw_faults(schedule: &mut Schedule, mix: &FaultMix, cluster: &Cluster, phases: Phases, draw: &mut Draw) {
+/// Of a hundred pauses and partitions so many are aimed at a controller that is about to write.
+pub const AIMED_AT_CONTROLLER_PERCENT: u64 = 20;
+
+/// Draws the budget mode and the fault events into `schedule`. `clients` machines have clients.
+pub fn draw_faults(
+    schedule: &mut Schedule,
+    mix: &FaultMix,
+    cluster: &Cluster,
+    clients: u32,
+    phases: Phases,
+    draw: &mut Draw,
+) {
     // Everything that a scenario may fix is drawn all the same, so that fixing it shifts nothing.
     let none = draw.percent(FAULT_FREE_PERCENT);
     let beyond = draw.percent(BEYOND_BUDGET_PERCENT);
     let drawn_weights = draw_weights(draw);
-    let drawn_rate = draw.between(6, 40) as u32;
+    let drawn_rate = draw.between(6, 50) as u32;
     schedule.budget = mix.budget.unwrap_or(if beyond { BudgetMode::Beyond } else { BudgetMode::Within });
     if mix.none.unwrap_or(none) {
         return;
@@ -32,7 +42,7 @@ pub fn draw_faults(schedule: &mut Schedule, mix: &FaultMix, cluster: &Cluster, p
     let weights = fixed.map_or(drawn_weights, |fixed| fixed.iter().map(|(kind, weight)| (*kind, *weight)).collect());
     let per_minute = u64::from(mix.per_minute.unwrap_or(drawn_rate));
     let count = (per_minute * phases.faults_ms / 60_000).max(1);
-    let mut drawing = Drawing { cluster, phases, draw };
+    let mut drawing = Drawing { cluster, clients, phases, draw };
     for _ in 0..count {
         if let Some(kind) = drawing.draw.weighted(&weights).copied() {
             schedule.faults.push(drawing.event(kind));
@@ -47,10 +57,12 @@ pub fn draw_faults(schedule: &mut Schedule, mix: &FaultMix, cluster: &Cluster, p
 /// A subset of the kinds, each with a weight of its own.
 fn draw_weights(draw: &mut Draw) -> Vec<(FaultKind, u32)> {
     let power = draw.percent(POWER_PERCENT);
-    let density = draw.between(15, 60);
+    let density = draw.between(15, 70);
     let mut weights = Vec::new();
     for kind in FaultKind::ALL {
-        let (on, weight) = (draw.percent(density), draw.between(1, 8) as u32);
+        // Rot often finds nothing to strike.
+        let most = if *kind == FaultKind::BitRot { 16 } else { 8 };
+        let (on, weight) = (draw.percent(density), draw.between(1, most) as u32);
         if on || (power && *kind == FaultKind::PowerLoss) {
             weights.push((*kind, weight));
         }
@@ -63,28 +75,44 @@ fn draw_weights(draw: &mut Draw) -> Vec<(FaultKind, u32)> {
 
 struct Drawing<'d> {
     cluster: &'d Cluster,
+    clients: u32,
     phases: Phases,
     draw: &'d mut Draw,
 }
 
 impl Drawing<'_> {
     fn event(&mut self, kind: FaultKind) -> FaultEvent {
+        let aims = matches!(kind, FaultKind::Pause | FaultKind::Partition) && self.cluster.brokers > 0;
+        if aims && self.draw.percent(AIMED_AT_CONTROLLER_PERCENT) {
+            return self.at_a_writing_controller(kind);
+        }
         let action = self.action(kind);
         let when = self.trigger();
         // Most faults are short; some outlast every time-out. Those without a span heal at the end.
-        let longest_ms = self.draw.pick(&[300, 2_000, 8_000, 20_000]).copied().unwrap_or(2_000);
+        let longest_ms = self.draw.pick(&[300, 2_000, 8_000, 20_000, 30_000]).copied().unwrap_or(2_000);
         let span_ms = self.draw.between(20, longest_ms);
-        let instant = matches!(
-            kind,
-            FaultKind::ResetConnections
-                | FaultKind::ClockJump
-                | FaultKind::FsyncFailure
-                | FaultKind::BitRot
-                | FaultKind::Restart
-                | FaultKind::Replace
-        );
-        let lasts = instant || self.draw.percent(5);
+        // The end of a swapped disk is what it is about.
+        let lasts = kind.is_instant() || self.draw.percent(5) && kind != FaultKind::SwapDisk;
         FaultEvent { when, action, for_ms: (!lasts).then_some(span_ms) }
+    }
+
+    /// The controller writes right after each of these. It is kept from hearing the answer, mostly for
+    /// longer than its session lasts: deposed while it was writing.
+    fn at_a_writing_controller(&mut self, kind: FaultKind) -> FaultEvent {
+        let writes = [(Happening::InSyncProposed, 6), (Happening::SessionEnded, 2), (Happening::LogOpened, 1)];
+        let happening = self.draw.weighted(&writes).copied().unwrap_or(Happening::InSyncProposed);
+        let (nth, delay_ms) = (self.draw.between(1, 6) as u32, self.draw.between(0, 8));
+        // Of a session's length or several; it does not depend on it, so that fixing it shifts nothing.
+        let span_ms = self.draw.between(2_000, 16_000);
+        let target = Target::Controller;
+        let action = if kind == FaultKind::Pause {
+            Action::Pause { target }
+        } else {
+            let shape = self.draw.pick(&[Shape::Symmetric, Shape::OneWay, Shape::OneFromAll]).copied();
+            let (shape, in_parts) = (shape.unwrap_or(Shape::Symmetric), self.draw.percent(30));
+            Action::Partition { shape, targets: vec![target], resets: self.draw.percent(30), in_parts }
+        };
+        FaultEvent { when: Trigger::After { happening, partition: None, nth, delay_ms }, action, for_ms: Some(span_ms) }
     }
 
     fn trigger(&mut self) -> Trigger {
@@ -102,6 +130,7 @@ impl Drawing<'_> {
             (Happening::ControllerElected, 3),
             (Happening::CoordinatorElected, 3),
             (Happening::LogOpened, 2),
+            (Happening::SessionEnded, 2),
         ];
         // The first of each belong to the start of the cluster, before any fault.
         let frequent = [(Happening::Appended, 3), (Happening::Acknowledged, 2), (Happening::HighWatermarkAdvanced, 2)];
@@ -109,7 +138,7 @@ impl Drawing<'_> {
         let (happening, nth) = if self.cluster.brokers == 0 {
             (self.draw.weighted(&of_coordinators), self.draw.between(2, 8) as u32)
         } else if self.draw.percent(60) {
-            (self.draw.weighted(&rare), self.draw.between(2, 5) as u32)
+            (self.draw.weighted(&rare), self.draw.pick(&[2, 2, 2, 3, 3, 4, 5]).copied().unwrap_or(2))
         } else {
             (self.draw.weighted(&frequent), self.draw.between(50, 600) as u32)
         };
@@ -125,20 +154,36 @@ impl Drawing<'_> {
             FaultKind::Crash => Action::Crash { targets: self.targets(2) },
             FaultKind::PowerLoss => {
                 let most = if self.draw.percent(25) { 6 } else { 1 };
-                Action::PowerLoss { targets: self.targets(most) }
+                let mut targets = self.targets(most);
+                // The rack of the coordinators, which promise to survive it, and whoever else is in it.
+                if self.draw.percent(15) {
+                    targets.truncate(1);
+                    let rack = (1..=self.cluster.coordinators).map(Target::Coordinator);
+                    targets.extend(rack.filter(|target| !targets.contains(target)).collect::<Vec<_>>());
+                }
+                Action::PowerLoss { targets }
             }
-            FaultKind::SlowLink => Action::SlowLink { target: self.target(), latency_ms: self.draw.between(20, 2_000) },
+            FaultKind::SlowLink => {
+                let (latency_ms, narrow) = (self.draw.between(20, 2_000), self.draw.percent(40));
+                let bytes_per_s = self.draw.between(40_000, 1_000_000);
+                Action::SlowLink { target: self.anyone(), latency_ms, bytes_per_s: narrow.then_some(bytes_per_s) }
+            }
             FaultKind::LossyLink => {
-                Action::LossyLink { target: self.target(), lost_per_mille: self.draw.between(10, 500) as u32 }
+                let (late, loses) = (self.draw.percent(40), self.draw.percent(75));
+                let (late_per_mille, late_ms) = (self.draw.between(1, 200) as u32, self.draw.between(1, 500) as u32);
+                let (late_per_mille, late_ms) = if late { (late_per_mille, late_ms) } else { (0, 0) };
+                let lost_per_mille = self.draw.between(10, 500) as u32;
+                let lost_per_mille = if loses || !late { lost_per_mille } else { 0 };
+                Action::LossyLink { target: self.anyone(), lost_per_mille, late_per_mille, late_ms }
             }
-            FaultKind::ResetConnections => Action::ResetConnections { target: self.target() },
-            FaultKind::Pause => Action::Pause { target: self.target() },
+            FaultKind::ResetConnections => Action::ResetConnections { target: self.anyone() },
+            FaultKind::Pause => Action::Pause { target: self.anyone() },
             FaultKind::ClockJump => {
                 let by_ms = self.draw.between(100, 7_200_000) as i64;
-                Action::ClockJump { target: self.target(), by_ms: if self.draw.percent(50) { -by_ms } else { by_ms } }
+                Action::ClockJump { target: self.anyone(), by_ms: if self.draw.percent(50) { -by_ms } else { by_ms } }
             }
             FaultKind::ClockDrift => {
-                Action::ClockDrift { target: self.target(), ppm: self.draw.between(0, 100_000) as i64 - 50_000 }
+                Action::ClockDrift { target: self.anyone(), ppm: self.draw.between(0, 100_000) as i64 - 50_000 }
             }
             FaultKind::IoError => Action::IoError { target: self.target(), sticky: self.draw.percent(50) },
             FaultKind::FsyncFailure => Action::FsyncFailure { target: self.target() },
@@ -147,25 +192,33 @@ impl Drawing<'_> {
                 Action::SlowDisk { target: self.target(), factor: self.draw.between(10, 1_000) as u32 }
             }
             FaultKind::BitRot => {
-                let victims = [(Victim::Log, 4), (Victim::Index, 2), (Victim::Checkpoint, 1), (Victim::Snapshot, 1)];
+                let victims = [(Victim::Log, 5), (Victim::Index, 10), (Victim::Checkpoint, 3), (Victim::Snapshot, 4)];
                 let victim = self.draw.weighted(&victims).copied().unwrap_or(Victim::Log);
                 Action::BitRot { target: self.target(), victim, bytes: self.draw.between(1, 512) as u32 }
             }
             FaultKind::Restart => Action::Restart { target: self.target() },
             FaultKind::Replace => Action::Replace { target: self.broker() },
+            FaultKind::DirectorySyncFailure => Action::DirectorySyncFailure { target: self.target() },
+            FaultKind::SwapDisk => Action::SwapDisk { target: self.broker() },
         }
     }
 
     fn partition_action(&mut self) -> Action {
         let shapes = [
-            (Shape::Symmetric, 4),
+            (Shape::Symmetric, 3),
             (Shape::OneWay, 2),
             (Shape::OneFromAll, 2),
-            (Shape::Bridge, 1),
-            (Shape::MajorityRing, 1),
+            (Shape::Bridge, 2),
+            (Shape::MajorityRing, 2),
         ];
         let shape = self.draw.weighted(&shapes).copied().unwrap_or(Shape::Symmetric);
-        Action::Partition { shape, targets: self.targets(3), resets: self.draw.percent(30) }
+        let (resets, in_parts) = (self.draw.percent(30), self.draw.percent(35));
+        let mut targets = self.targets(3);
+        // The bridge itself serves.
+        if shape != Shape::Bridge && self.draw.percent(20) {
+            targets.extend(self.client().filter(|client| !targets.contains(client)));
+        }
+        Action::Partition { shape, targets, resets, in_parts }
     }
 
     fn targets(&mut self, most: u64) -> Vec<Target> {
@@ -192,6 +245,17 @@ impl Drawing<'_> {
             (7, _) => self.coordinator(),
             _ => self.broker(),
         }
+    }
+
+    /// A server, or now and then a client.
+    fn anyone(&mut self) -> Target {
+        let client = self.client();
+        client.filter(|_| self.draw.percent(12)).unwrap_or_else(|| self.target())
+    }
+
+    fn client(&mut self) -> Option<Target> {
+        let number = self.draw.below(u64::from(self.clients)) as u16;
+        (self.clients > 0).then_some(Target::Client(number))
     }
 
     fn coordinator(&mut self) -> Target {

@@ -172,6 +172,9 @@ fn describe(summary: &Summary) -> String {
     for (kind, count) in &coverage.fault_kinds {
         text += &format!("  felt in {count:>8} seeds: {kind:?}\n");
     }
+    for (form, count) in &coverage.forms {
+        text += &format!("  felt in {count:>8} seeds: {}\n", form.id());
+    }
     if let Some((before, after)) = summary.memory_kib {
         text += &format!("  {before} KiB resident after {} seeds, {after} at the end\n", sweep::MEMORY_SEEDS);
     }

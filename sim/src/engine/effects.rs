@@ -8,6 +8,8 @@ pub struct Effects {
     pub segments_held: u64,
     /// Segments that the link lost and that came by retransmission.
     pub segments_lost: u64,
+    /// Segments that the link delayed beyond its latency and jitter.
+    pub segments_late: u64,
     /// Ends of connections that were told of a reset.
     pub connections_reset: u64,
     /// Ends of connections that gave up without an answer.
@@ -36,8 +38,10 @@ pub struct Effects {
     pub reads_failed: u64,
     /// Writes and truncations that failed, out of space included.
     pub writes_failed: u64,
-    /// Syncs that failed.
+    /// Syncs of files that failed.
     pub syncs_failed: u64,
+    /// Syncs of directories that failed.
+    pub directory_syncs_failed: u64,
     /// Armed faults of disks that struck, whatever their effect.
     pub disk_faults_struck: u64,
     /// Bytes that were damaged at rest.

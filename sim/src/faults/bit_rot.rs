@@ -5,6 +5,7 @@
 //! again: so no more than a minority of them is ever hit.
 
 use super::Fault;
+use super::form::Form;
 use crate::cluster::{Cluster, Part};
 use crate::draw::Draw;
 use crate::engine::{Damage, Effects};
@@ -45,15 +46,21 @@ impl Fault for BitRot {
         if matches!(part, Part::Coordinator(_)) && cluster.spare_coordinators() == 0 {
             return None;
         }
-        let mut files = cluster.view().files(cluster.id(node));
-        files.retain(|path| self.is_victim(part, path));
+        if matches!((part, self.victim), (Part::Coordinator(_), Victim::Index | Victim::Checkpoint)) {
+            // It has neither.
+            self.victim = Victim::Snapshot;
+        }
+        let (view, id) = (cluster.view(), cluster.id(node));
+        let mut files = view.files(id);
+        let has_bytes = |path: &str| view.visible_file(id, path).is_some_and(|bytes| !bytes.is_empty());
+        files.retain(|path| self.is_victim(part, path) && has_bytes(path));
         self.path = self.draw.pick(&files)?.clone();
         Some(vec![FaultNote::Rotted { node, path: self.path.clone() }])
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {
         let Some(node) = self.node else { return };
-        cluster.disk_rots(node);
+        cluster.disk_rots(node, &self.path);
         if matches!(cluster.part(node), Part::Coordinator(_)) {
             cluster.spend_coordinator();
         }
@@ -67,5 +74,14 @@ impl Fault for BitRot {
 
     fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
         now.bytes_damaged > before.bytes_damaged
+    }
+
+    fn forms(&self, _before: &Effects, _now: &Effects) -> Vec<Form> {
+        vec![match self.victim {
+            Victim::Log => Form::DamagedLog,
+            Victim::Index => Form::DamagedIndex,
+            Victim::Checkpoint => Form::DamagedCheckpoint,
+            Victim::Snapshot => Form::DamagedSnapshot,
+        }]
     }
 }

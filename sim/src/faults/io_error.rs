@@ -5,6 +5,7 @@
 //! finds all that it had made durable once the disk works again: that takes nothing away.
 
 use super::Fault;
+use super::form::Form;
 use crate::cluster::{Cluster, Part};
 use crate::engine::{DiskFault, DiskOperation, Effects};
 use crate::observed::{FaultNote, Node};
@@ -49,5 +50,9 @@ impl Fault for IoError {
 
     fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
         now.reads_failed + now.writes_failed > before.reads_failed + before.writes_failed
+    }
+
+    fn forms(&self, _before: &Effects, _now: &Effects) -> Vec<Form> {
+        self.sticky.then_some(Form::StickyIoError).into_iter().collect()
     }
 }

@@ -6,12 +6,17 @@
 //!
 //! An effect is told by what the engine counted between strike and healing; where faults overlap
 //! in time, one may be credited with what another did.
+//!
+//! Some faults take something away only when they end, or end in several steps: [`Fault::at_end`]
+//! and [`Fault::heal_part`].
 
 mod bit_rot;
 mod clock_drift;
 mod clock_jump;
 mod crash;
+mod directory_sync_failure;
 mod disk_full;
+pub mod form;
 mod fsync_failure;
 mod io_error;
 mod lossy_link;
@@ -23,14 +28,16 @@ mod reset_connections;
 mod restart;
 mod slow_disk;
 mod slow_link;
+mod swap_disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::draw::Draw;
 use crate::engine::Effects;
+use crate::faults::form::Form;
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Node};
 use crate::schedule::{Action, BudgetMode, FaultKind, Roles, Schedule};
@@ -44,8 +51,25 @@ pub(crate) trait Fault {
     /// Does it.
     fn strike(&mut self, cluster: &mut Cluster);
 
-    /// Ends it.
+    /// What its end takes away from disks and processes; none if it does not end by itself now, and
+    /// is only to be taken back. Asked before [`Fault::heal_part`].
+    fn at_end(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        Some(Vec::new())
+    }
+
+    /// Ends it, or a part of it: gives the virtual nanoseconds until the next part is to end.
+    fn heal_part(&mut self, cluster: &mut Cluster) -> Option<u64> {
+        self.heal(cluster);
+        None
+    }
+
+    /// Ends it at once and as a whole; what would only have come at its end does not come.
     fn heal(&mut self, _cluster: &mut Cluster) {}
+
+    /// In which special forms it took effect, if it did.
+    fn forms(&self, _before: &Effects, _now: &Effects) -> Vec<Form> {
+        Vec::new()
+    }
 
     /// Whether it did anything, by what the engine counted at its strike and by now.
     fn took_effect(&self, before: &Effects, now: &Effects) -> bool;
@@ -80,6 +104,27 @@ pub struct Struck {
     pub lasted_ns: Option<(u64, u64)>,
     /// The nodes that it hit.
     pub nodes: Vec<Node>,
+    /// The special forms in which it took effect.
+    pub forms: BTreeSet<Form>,
+}
+
+impl Struck {
+    /// Whether it was at work at `at_ns`. What is over as soon as it strikes is at work in that
+    /// instant only, whatever it leaves behind.
+    #[must_use]
+    pub fn is_active_at(&self, at_ns: u64) -> bool {
+        let within = |(from, to): (u64, u64)| (from..=if self.kind.is_instant() { from } else { to }).contains(&at_ns);
+        self.fate == Fate::TookEffect && self.lasted_ns.is_some_and(within)
+    }
+}
+
+/// What became of a fault when it was to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What its end took away.
+    pub notes: Vec<FaultNote>,
+    /// When the next part of it is to end, in virtual nanoseconds.
+    pub again_ns: Option<u64>,
 }
 
 struct Active {
@@ -108,6 +153,7 @@ impl Injector {
             fate: Fate::NeverTriggered,
             lasted_ns: None,
             nodes: Vec::new(),
+            forms: BTreeSet::new(),
         };
         let struck = actions.iter().enumerate().map(fate).collect();
         Injector { actions, seed: schedule.product_seed, budget: schedule.budget, active: BTreeMap::new(), struck }
@@ -128,8 +174,7 @@ impl Injector {
             self.struck[at].fate = Fate::NoTarget;
             return Vec::new();
         };
-        let exceeds = notes.iter().any(|note| invariants.would_exceed_budget(note));
-        if self.budget == BudgetMode::Within && exceeds {
+        if !self.is_admitted(invariants, &notes) {
             self.struck[at].fate = Fate::OverBudget;
             return Vec::new();
         }
@@ -141,19 +186,47 @@ impl Injector {
         notes
     }
 
-    /// Fault number `at` has lasted as long as it was to last.
-    pub fn heal(&mut self, at: usize, cluster: &mut Cluster) {
-        let Some(mut active) = self.active.remove(&at) else { return };
-        active.fault.heal(cluster);
-        let took_effect = active.fault.took_effect(&active.before, &cluster.simulation.effects());
-        self.struck[at].fate = if took_effect { Fate::TookEffect } else { Fate::NoEffect };
-        self.struck[at].lasted_ns = Some((active.since_ns, cluster.simulation.now_ns()));
+    fn is_admitted(&self, invariants: &Invariants, notes: &[FaultNote]) -> bool {
+        self.budget == BudgetMode::Beyond || !notes.iter().any(|note| invariants.would_exceed_budget(note))
+    }
+
+    /// Fault number `at` has lasted as long as it was to last, or a part of it has. What its end
+    /// would take away is subject to the budget as well.
+    pub fn heal(&mut self, at: usize, cluster: &mut Cluster, invariants: &mut Invariants) -> Ended {
+        let Some(mut active) = self.active.remove(&at) else { return Ended::default() };
+        let notes = active.fault.at_end(cluster);
+        let Some(notes) = notes.filter(|notes| self.is_admitted(invariants, notes)) else {
+            active.fault.heal(cluster);
+            self.close(at, &active, cluster);
+            return Ended::default();
+        };
+        let now_ns = cluster.simulation.now_ns();
+        notes.iter().for_each(|note| invariants.fault(now_ns, note));
+        let after_ns = active.fault.heal_part(cluster);
+        if after_ns.is_some() {
+            self.active.insert(at, active);
+        } else {
+            self.close(at, &active, cluster);
+        }
+        Ended { notes, again_ns: after_ns.map(|after_ns| now_ns + after_ns) }
+    }
+
+    fn close(&mut self, at: usize, active: &Active, cluster: &Cluster) {
+        let (before, now) = (&active.before, cluster.simulation.effects());
+        let struck = &mut self.struck[at];
+        struck.lasted_ns = Some((active.since_ns, cluster.simulation.now_ns()));
+        struck.fate = if active.fault.took_effect(before, &now) { Fate::TookEffect } else { Fate::NoEffect };
+        if struck.fate == Fate::TookEffect {
+            struck.forms = active.fault.forms(before, &now).into_iter().collect();
+        }
     }
 
     /// Ends all that still lasts, and starts all that is down.
     pub fn heal_all(&mut self, cluster: &mut Cluster) {
-        let active: Vec<usize> = self.active.keys().copied().collect();
-        active.into_iter().for_each(|at| self.heal(at, cluster));
+        for (at, mut active) in std::mem::take(&mut self.active) {
+            active.fault.heal(cluster);
+            self.close(at, &active, cluster);
+        }
         cluster.start_all();
     }
 
@@ -167,11 +240,15 @@ impl Injector {
 fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
     let one = nodes.first().copied();
     match action {
-        Action::Partition { shape, resets, .. } => {
-            Box::new(partition::Partition::new(*shape, nodes.to_vec(), *resets, draw))
+        Action::Partition { shape, resets, in_parts, .. } => {
+            Box::new(partition::Partition::new(*shape, nodes.to_vec(), *resets, *in_parts, draw))
         }
-        Action::SlowLink { latency_ms, .. } => Box::new(slow_link::SlowLink::new(one, *latency_ms)),
-        Action::LossyLink { lost_per_mille, .. } => Box::new(lossy_link::LossyLink::new(one, *lost_per_mille)),
+        Action::SlowLink { latency_ms, bytes_per_s, .. } => {
+            Box::new(slow_link::SlowLink::new(one, *latency_ms, *bytes_per_s))
+        }
+        Action::LossyLink { lost_per_mille, late_per_mille, late_ms, .. } => {
+            Box::new(lossy_link::LossyLink::new(one, *lost_per_mille, *late_per_mille, *late_ms))
+        }
         Action::ResetConnections { .. } => Box::new(reset_connections::ResetConnections { node: one, draw }),
         Action::Crash { .. } => Box::new(crash::Crash::new(nodes.to_vec())),
         Action::PowerLoss { .. } => Box::new(power_loss::PowerLoss::new(nodes.to_vec())),
@@ -185,5 +262,7 @@ fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
         Action::BitRot { victim, bytes, .. } => Box::new(bit_rot::BitRot::new(one, *victim, *bytes, draw)),
         Action::Restart { .. } => Box::new(restart::Restart::new(one)),
         Action::Replace { .. } => Box::new(replace::Replace::new(one)),
+        Action::DirectorySyncFailure { .. } => Box::new(directory_sync_failure::DirectorySyncFailure { node: one }),
+        Action::SwapDisk { .. } => Box::new(swap_disk::SwapDisk::new(one)),
     }
 }

@@ -3,18 +3,22 @@
 //! processes are started.
 
 use super::Fault;
+use super::form::Form;
 use crate::cluster::Cluster;
-use crate::engine::Effects;
+use crate::engine::{Effects, PowerLoss as Lost};
 use crate::observed::{FaultNote, Node};
 
 /// See the module's doc.
 pub(super) struct PowerLoss {
     nodes: Vec<Node>,
+    /// How many of them had power.
+    powered: u64,
+    lost: Vec<Lost>,
 }
 
 impl PowerLoss {
     pub(super) fn new(nodes: Vec<Node>) -> Self {
-        PowerLoss { nodes }
+        PowerLoss { nodes, powered: 0, lost: Vec::new() }
     }
 }
 
@@ -26,18 +30,31 @@ impl Fault for PowerLoss {
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {
+        let before = cluster.simulation.effects().power_losses;
         for node in &self.nodes {
             cluster.hold_down(*node);
             let id = cluster.id(*node);
-            cluster.simulation.power_off(id);
+            self.lost.push(cluster.simulation.power_off(id));
         }
+        self.powered = cluster.simulation.effects().power_losses - before;
     }
 
     fn heal(&mut self, cluster: &mut Cluster) {
         self.nodes.iter().for_each(|node| cluster.release(*node));
     }
 
-    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
-        now.power_losses > before.power_losses
+    fn took_effect(&self, _before: &Effects, _now: &Effects) -> bool {
+        self.powered > 0
+    }
+
+    fn forms(&self, _before: &Effects, _now: &Effects) -> Vec<Form> {
+        let any = |count: fn(&Lost) -> u64| self.lost.iter().any(|lost| count(lost) > 0);
+        let forms = [
+            (Form::CorrelatedPowerLoss, self.powered > 1),
+            (Form::LostWrite, any(|lost| lost.writes_lost)),
+            (Form::TornWrite, any(|lost| lost.writes_torn)),
+            (Form::LostName, any(|lost| lost.names_rolled_back)),
+        ];
+        forms.into_iter().filter(|(_, felt)| *felt).map(|(form, _)| form).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! A node's connections are reset, one of them in mid-frame. It takes effect when an end was told.
 
 use super::Fault;
+use super::form::Form;
 use crate::cluster::Cluster;
 use crate::draw::Draw;
 use crate::engine::Effects;
@@ -33,5 +34,9 @@ impl Fault for ResetConnections {
 
     fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
         now.connections_reset > before.connections_reset || now.frames_cut > before.frames_cut
+    }
+
+    fn forms(&self, before: &Effects, now: &Effects) -> Vec<Form> {
+        (now.frames_cut > before.frames_cut).then_some(Form::ResetInMidFrame).into_iter().collect()
     }
 }

@@ -1,8 +1,10 @@
-//! A node's links become slow. It takes effect at once: all that the node sends and receives.
+//! A node's links become slow, or narrow. It takes effect at once: on all that the node sends and
+//! receives.
 
 use std::time::Duration;
 
 use super::Fault;
+use super::form::Form;
 use crate::cluster::Cluster;
 use crate::engine::Effects;
 use crate::links::Degraded;
@@ -12,12 +14,13 @@ use crate::observed::{FaultNote, Node};
 pub(super) struct SlowLink {
     node: Option<Node>,
     latency: Duration,
+    bytes_per_s: Option<u64>,
     number: u64,
 }
 
 impl SlowLink {
-    pub(super) fn new(node: Option<Node>, latency_ms: u64) -> Self {
-        SlowLink { node, latency: Duration::from_millis(latency_ms), number: 0 }
+    pub(super) fn new(node: Option<Node>, latency_ms: u64, bytes_per_s: Option<u64>) -> Self {
+        SlowLink { node, latency: Duration::from_millis(latency_ms), bytes_per_s, number: 0 }
     }
 }
 
@@ -28,7 +31,9 @@ impl Fault for SlowLink {
 
     fn strike(&mut self, cluster: &mut Cluster) {
         let Some(node) = self.node else { return };
-        let how = Degraded { node: cluster.id(node), latency: self.latency, loss_per_million: 0 };
+        let (latency, bytes_per_s) = (self.latency, self.bytes_per_s);
+        let how =
+            Degraded { node: cluster.id(node), latency, bytes_per_s, loss_per_million: 0, tail: (0, Duration::ZERO) };
         let ids = cluster.ids();
         self.number = cluster.links.degrade(&mut cluster.simulation, &ids, how);
     }
@@ -39,6 +44,10 @@ impl Fault for SlowLink {
     }
 
     fn took_effect(&self, _before: &Effects, _now: &Effects) -> bool {
-        self.latency > Duration::ZERO
+        self.latency > Duration::ZERO || self.bytes_per_s.is_some()
+    }
+
+    fn forms(&self, _before: &Effects, _now: &Effects) -> Vec<Form> {
+        self.bytes_per_s.map(|_| Form::NarrowLink).into_iter().collect()
     }
 }

@@ -174,9 +174,7 @@ fn count<'o, C: 'o, R: 'o>(
             Outcome::Failed => requests.failed += 1,
             Outcome::Unknown => requests.unknown += 1,
         }
-        let lasts =
-            |struck: &Struck| struck.lasted_ns.is_some_and(|(from, to)| (from..=to).contains(&operation.invoked_ns));
-        let under_fault = u64::from(faults.iter().any(lasts));
+        let under_fault = u64::from(faults.iter().any(|struck| struck.is_active_at(operation.invoked_ns)));
         requests.under_fault += under_fault;
         requests.ok_under_fault += if matches!(operation.outcome, Outcome::Ok(_)) { under_fault } else { 0 };
     }

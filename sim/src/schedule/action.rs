@@ -46,6 +46,10 @@ pub enum Action {
         targets: Vec<Target>,
         /// Whether established connections are reset; else they hang until it heals.
         resets: bool,
+        /// Whether it heals node by node, in a drawn order with drawn times between, as an operator
+        /// plugs cables in again ("swizzle"); else in one instant.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_parts: bool,
     },
     /// Delays what a node sends and receives.
     SlowLink {
@@ -53,13 +57,23 @@ pub enum Action {
         target: Target,
         /// Added to each direction.
         latency_ms: u64,
+        /// How many bytes a second they carry in each direction; where absent, as many as before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes_per_s: Option<u64>,
     },
-    /// Loses packets: the streams over them stall and catch up.
+    /// Loses packets: the streams over them stall and catch up. Or delays some, so that connections
+    /// overtake each other.
     LossyLink {
         /// Whose links.
         target: Target,
         /// Of a thousand packets.
         lost_per_mille: u32,
+        /// Of a thousand packets, those that are late by up to `late_ms`.
+        #[serde(default, skip_serializing_if = "is_none_of")]
+        late_per_mille: u32,
+        /// See `late_per_mille`.
+        #[serde(default, skip_serializing_if = "is_none_of")]
+        late_ms: u32,
     },
     /// Resets a node's connections, in mid-frame where there is one.
     ResetConnections {
@@ -107,6 +121,11 @@ pub enum Action {
         /// Whose disk.
         target: Target,
     },
+    /// Makes the next sync of a directory fail, once; names that changed there may be gone.
+    DirectorySyncFailure {
+        /// Whose disk.
+        target: Target,
+    },
     /// Fills a disk.
     DiskFull {
         /// Whose disk.
@@ -138,6 +157,17 @@ pub enum Action {
         /// Whom.
         target: Target,
     },
+    /// Copies a node's disk while its power is off, starts it again, and when the fault ends puts the
+    /// copy in the disk's place.
+    SwapDisk {
+        /// Whom.
+        target: Target,
+    },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none_of(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The kinds of faults: what a swarm switches on and off.
@@ -161,6 +191,8 @@ pub enum FaultKind {
     BitRot,
     Restart,
     Replace,
+    DirectorySyncFailure,
+    SwapDisk,
 }
 
 impl FaultKind {
@@ -182,6 +214,8 @@ impl FaultKind {
         FaultKind::BitRot,
         FaultKind::Restart,
         FaultKind::Replace,
+        FaultKind::DirectorySyncFailure,
+        FaultKind::SwapDisk,
     ];
 }
 
@@ -189,7 +223,22 @@ impl FaultKind {
     /// Whether only a broker can feel it.
     #[must_use]
     pub fn is_of_brokers(self) -> bool {
-        self == FaultKind::Replace
+        matches!(self, FaultKind::Replace | FaultKind::SwapDisk)
+    }
+
+    /// Whether it is over as soon as it struck: what it did stays, and nothing ends it.
+    #[must_use]
+    pub fn is_instant(self) -> bool {
+        matches!(
+            self,
+            FaultKind::ResetConnections
+                | FaultKind::ClockJump
+                | FaultKind::FsyncFailure
+                | FaultKind::DirectorySyncFailure
+                | FaultKind::BitRot
+                | FaultKind::Restart
+                | FaultKind::Replace
+        )
     }
 }
 
@@ -214,6 +263,8 @@ impl Action {
             Action::BitRot { .. } => FaultKind::BitRot,
             Action::Restart { .. } => FaultKind::Restart,
             Action::Replace { .. } => FaultKind::Replace,
+            Action::DirectorySyncFailure { .. } => FaultKind::DirectorySyncFailure,
+            Action::SwapDisk { .. } => FaultKind::SwapDisk,
         }
     }
 
@@ -234,7 +285,9 @@ impl Action {
             | Action::SlowDisk { target, .. }
             | Action::BitRot { target, .. }
             | Action::Restart { target }
-            | Action::Replace { target } => std::slice::from_ref(target),
+            | Action::Replace { target }
+            | Action::DirectorySyncFailure { target }
+            | Action::SwapDisk { target } => std::slice::from_ref(target),
         }
     }
 

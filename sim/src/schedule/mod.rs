@@ -173,9 +173,22 @@ pub(crate) mod examples {
     pub fn one_of_each() -> Schedule {
         let target = || "follower(t-0, 1)".parse::<Target>().expect("a target");
         let actions = [
-            Action::Partition { shape: Shape::MajorityRing, targets: vec![target(), Target::Controller], resets: true },
-            Action::SlowLink { target: target(), latency_ms: 200 },
-            Action::LossyLink { target: target(), lost_per_mille: 300 },
+            Action::Partition {
+                shape: Shape::MajorityRing,
+                targets: vec![target(), Target::Controller],
+                resets: true,
+                in_parts: false,
+            },
+            Action::Partition {
+                shape: Shape::OneWay,
+                targets: vec![Target::Broker(1), Target::Client(2)],
+                resets: false,
+                in_parts: true,
+            },
+            Action::SlowLink { target: target(), latency_ms: 200, bytes_per_s: None },
+            Action::SlowLink { target: target(), latency_ms: 0, bytes_per_s: Some(10_000) },
+            Action::LossyLink { target: target(), lost_per_mille: 300, late_per_mille: 0, late_ms: 0 },
+            Action::LossyLink { target: target(), lost_per_mille: 0, late_per_mille: 10, late_ms: 300 },
             Action::ResetConnections { target: Target::Client(3) },
             Action::Crash { targets: vec![Target::CoordinatorLeader] },
             Action::PowerLoss { targets: vec![Target::Broker(1), Target::Broker(2)] },
@@ -189,6 +202,8 @@ pub(crate) mod examples {
             Action::BitRot { target: target(), victim: Victim::Checkpoint, bytes: 8 },
             Action::Restart { target: target() },
             Action::Replace { target: target() },
+            Action::DirectorySyncFailure { target: Target::Coordinator(3) },
+            Action::SwapDisk { target: target() },
         ];
         let mut schedule = Schedule::new(u64::from(u32::MAX) + 9, "standard");
         schedule.plant = Some("KIP-966".to_owned());

@@ -205,6 +205,11 @@ impl TriggerTracker {
         Some(due)
     }
 
+    /// Another part of `fault` ends at `at_ns`.
+    pub fn ends_again(&mut self, fault: usize, at_ns: u64) {
+        self.due.insert(Due { at_ns, fault, heals: true });
+    }
+
     /// The faults whose trigger never came.
     #[must_use]
     pub fn never_triggered(&self) -> Vec<usize> {

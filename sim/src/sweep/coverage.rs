@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::faults::Fate;
+use crate::faults::form::Form;
 use crate::probes::Probe;
 use crate::run::Verdict;
 use crate::schedule::FaultKind;
@@ -61,6 +62,8 @@ pub struct Coverage {
     pub durability: BTreeSet<String>,
     /// In how many seeds each kind of fault took effect.
     pub fault_kinds: BTreeMap<FaultKind, u64>,
+    /// In how many seeds faults took effect in each special form.
+    pub forms: BTreeMap<Form, u64>,
     /// In how many seeds each probe was reached.
     pub probes: BTreeMap<String, u64>,
     /// In how many seeds each property was evaluated.
@@ -89,6 +92,8 @@ impl Coverage {
         self.durability.extend(verdict.durability.values().cloned());
         let effective = verdict.faults.iter().filter(|struck| struck.fate == Fate::TookEffect);
         let kinds: BTreeSet<FaultKind> = effective.map(|struck| struck.kind).collect();
+        let forms: BTreeSet<Form> = verdict.faults.iter().flat_map(|struck| struck.forms.iter().copied()).collect();
+        forms.into_iter().for_each(|form| *self.forms.entry(form).or_default() += 1);
         self.fault_free += u64::from(kinds.is_empty());
         kinds.into_iter().for_each(|kind| *self.fault_kinds.entry(kind).or_default() += 1);
         for (probe, count) in &verdict.probes {
@@ -124,6 +129,10 @@ impl Coverage {
         for kind in FaultKind::ALL.iter().filter(|kind| has_brokers || !kind.is_of_brokers()) {
             let count = self.fault_kinds.get(kind).copied().unwrap_or(0);
             misses.at_least(&format!("seeds felt {kind:?}"), count, FAULT_KIND_PERCENT_MIN * 10);
+        }
+        for form in Form::ALL.iter().filter(|form| has_brokers || !form.is_of_brokers()) {
+            let count = self.forms.get(form).copied().unwrap_or(0);
+            misses.at_least(&format!("seeds felt {}", form.id()), count, FAULT_KIND_PERCENT_MIN * 10);
         }
         for probe in Probe::ALL.iter().filter(|probe| has_brokers || probe.is_of_coordinators()) {
             let count = self.probes.get(probe.id()).copied().unwrap_or(0);
@@ -204,6 +213,7 @@ mod tests {
             unsynced_power_cut: 300,
             durability: ["Synced", "PageCache"].map(str::to_owned).into(),
             fault_kinds: FaultKind::ALL.iter().map(|kind| (*kind, 50)).collect(),
+            forms: Form::ALL.iter().map(|form| (*form, 50)).collect(),
             probes: Probe::ALL.iter().map(|probe| probe.id()).map(all(10)).collect(),
             evaluated: Property::ALL.iter().map(|property| (*property, 900)).collect(),
             ..Coverage::default()

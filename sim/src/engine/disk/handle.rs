@@ -48,15 +48,14 @@ impl World {
     pub fn device_done(&mut self, node: NodeId, operation: Key) {
         self.trace.step(self.now_ns, node.0, "device", u64::from(operation.place));
         let now_ns = self.now_ns;
-        let is_sync =
-            |disk: &Disk| !matches!(disk.operations.get(operation).map(|op| &op.work), Some(Work::Read { .. }));
         let disk = &mut self.nodes[node.index()].disk;
-        let was_sync = is_sync(disk);
         let waker = disk.complete(operation, now_ns);
-        let has_failed = disk.operations.get(operation).is_some_and(|op| matches!(op.done, Some(Err(_))));
-        if has_failed {
-            let count = if was_sync { &mut self.effects.syncs_failed } else { &mut self.effects.reads_failed };
-            *count += 1;
+        let failed = disk.operations.get(operation).filter(|op| matches!(op.done, Some(Err(_))));
+        match failed.map(|op| &op.work) {
+            Some(Work::Read { .. }) => self.effects.reads_failed += 1,
+            Some(Work::Sync { .. }) => self.effects.syncs_failed += 1,
+            Some(Work::SyncDirectory { .. }) => self.effects.directory_syncs_failed += 1,
+            None => {}
         }
         self.wake(waker);
     }

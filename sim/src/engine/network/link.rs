@@ -24,6 +24,8 @@ pub(in super::super) struct Link {
 pub(in super::super) struct Travel {
     pub arrival_ns: u64,
     pub losses: u32,
+    /// Whether it met the link's tail.
+    pub is_late: bool,
 }
 
 impl Link {
@@ -53,14 +55,15 @@ impl Link {
         let params = self.params;
         let draws = self.draws(seed);
         let mut latency_ns = nanos(params.latency) + draws.up_to(nanos(params.jitter));
-        if draws.happens(params.tail_per_million) {
+        let is_late = draws.happens(params.tail_per_million);
+        if is_late {
             latency_ns += draws.up_to(nanos(params.tail));
         }
         let mut losses = 0;
         while losses < LOSSES_MAX && draws.happens(params.loss_per_million) {
             losses += 1;
         }
-        Travel { arrival_ns: departed_ns.saturating_add(latency_ns), losses }
+        Travel { arrival_ns: departed_ns.saturating_add(latency_ns), losses, is_late }
     }
 
     /// When the last byte has left: links with a bandwidth send one segment after the other.

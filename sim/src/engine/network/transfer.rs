@@ -59,6 +59,7 @@ impl World {
             _ => 0,
         };
         let travel = net.links[from.index()][to.index()].travel(self.seed, self.now_ns, bytes);
+        effects.segments_late += u64::from(travel.is_late);
         let pipe = &mut connection.pipes[side];
         let mut arrival_ns = travel.arrival_ns;
         for loss in 0..travel.losses {

@@ -1,0 +1,37 @@
+//! The next sync of a directory fails, once. It takes effect when a sync of a directory failed.
+
+use super::{Fault, io_error};
+use crate::cluster::Cluster;
+use crate::engine::{DiskFault, DiskOperation, Effects};
+use crate::observed::{FaultNote, Node};
+
+/// See the module's doc.
+pub(super) struct DirectorySyncFailure {
+    pub(super) node: Option<Node>,
+}
+
+impl Fault for DirectorySyncFailure {
+    fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.node.and_then(|node| io_error::notes(cluster, node))
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) {
+        if let Some(node) = self.node {
+            cluster.disk_fault_begins(node);
+            let id = cluster.id(node);
+            cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::SyncDirectory).once());
+        }
+    }
+
+    fn heal(&mut self, cluster: &mut Cluster) {
+        if let Some(node) = self.node {
+            cluster.disk_fault_ends(node);
+            let id = cluster.id(node);
+            cluster.simulation.disarm_disk_faults(id);
+        }
+    }
+
+    fn took_effect(&self, before: &Effects, now: &Effects) -> bool {
+        now.directory_syncs_failed > before.directory_syncs_failed
+    }
+}
