@@ -7,8 +7,8 @@
 //! An effect is told by what the engine counted between strike and healing; where faults overlap
 //! in time, one may be credited with what another did.
 //!
-//! Some faults take something away only when they end, or end in several steps: [`Fault::at_end`]
-//! and [`Fault::heal_part`].
+//! Some faults take something away only when they end, or end in several steps: `Fault::at_end`
+//! and `Fault::heal_part`.
 
 mod bit_rot;
 mod clock_drift;
