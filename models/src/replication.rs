@@ -19,7 +19,9 @@ use wyrdlog::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, To
 use wyrdlog::base::partition_state::{Durability, InSyncReplica, PartitionState};
 use wyrdlog::base::plants::Plants;
 use wyrdlog::controller::metadata::{ClusterMetadata, MetadataChange, MetadataContent, TopicMetadata, TopicSettings};
-use wyrdlog::controller::{self, AlterPartition, Controller, LastShutdown, Outcome, Registration, Request, RequestId};
+use wyrdlog::controller::{
+    self, AlterPartition, Controller, LastShutdown, Lineage, Outcome, Registration, Request, RequestId,
+};
 use wyrdlog::replication::{
     Acknowledge, Acks, Effect, EpochEnd, EpochStart, FetchAnswer, FetchedBatches, FollowerFetch, InSyncAnswer, Input,
     LeaderEpochs, LeaderRequest, Recovered, Replica, ReplicaConfig,
@@ -134,7 +136,7 @@ pub enum Action {
 struct Broker {
     up: bool,
     registered: bool,
-    broker_epoch: BrokerEpoch,
+    lineage: Lineage,
     replica: Replica,
     log: Vec<Record>,
     /// Completions of log effects that are not reported yet.
@@ -285,7 +287,7 @@ impl World {
         Broker {
             up: true,
             registered: true,
-            broker_epoch,
+            lineage: Lineage::of(broker_epoch),
             replica: Replica::new(config, recovered, self.plants),
             log: log.to_vec(),
             persisting: VecDeque::new(),
@@ -304,7 +306,7 @@ fn first_epoch(broker: usize) -> BrokerEpoch {
 fn registration(
     broker: usize,
     broker_epoch: BrokerEpoch,
-    previous: Option<BrokerEpoch>,
+    previous: Option<Lineage>,
     shutdown: LastShutdown,
 ) -> Registration {
     Registration { broker: id(broker), broker_epoch, previous, shutdown, endpoints: Vec::new(), rack: None }
@@ -508,7 +510,7 @@ impl State {
     }
 
     fn end_session(&mut self, broker: usize) {
-        let broker_epoch = self.brokers[broker].broker_epoch;
+        let broker_epoch = self.brokers[broker].lineage.last;
         self.broker(broker).registered = false;
         self.control(controller::Input::BrokerEnded { broker: id(broker), broker_epoch });
     }
@@ -516,10 +518,10 @@ impl State {
     fn register(&mut self, broker: usize, shutdown: LastShutdown) -> BrokerEpoch {
         self.last_broker_epoch += 1;
         let broker_epoch = BrokerEpoch(self.last_broker_epoch);
-        let previous = self.brokers[broker].broker_epoch;
+        let previous = Some(self.brokers[broker].lineage);
         let owner = self.broker(broker);
-        (owner.registered, owner.broker_epoch) = (true, broker_epoch);
-        let registration = registration(broker, broker_epoch, Some(previous), shutdown);
+        (owner.registered, owner.lineage) = (true, Lineage::continued(previous, shutdown, broker_epoch));
+        let registration = registration(broker, broker_epoch, previous, shutdown);
         self.control(controller::Input::BrokerStarted(registration));
         broker_epoch
     }
@@ -630,9 +632,9 @@ impl Model for World {
             Action::PowerLoss(broker, kept) => state.power_loss(broker, kept),
             Action::Start(broker) => {
                 // Up before it registers, so that it takes what the controller pushes.
-                let Broker { registered, broker_epoch, log, .. } = Broker::clone(&state.brokers[broker]);
+                let Broker { registered, lineage, log, .. } = Broker::clone(&state.brokers[broker]);
                 let started = self.started(broker, BrokerEpoch(state.last_broker_epoch + 1), &log, false);
-                state.brokers[broker] = Arc::new(Broker { registered, broker_epoch, ..started });
+                state.brokers[broker] = Arc::new(Broker { registered, lineage, ..started });
                 state.register(broker, LastShutdown::Unclean);
             }
         }
@@ -648,7 +650,7 @@ impl Model for World {
             Property::always("in-sync and leader completeness", |_, state: &State| {
                 let runs = |member: &&InSyncReplica| {
                     let broker = &state.brokers[index(member.broker)];
-                    broker.up && broker.broker_epoch == member.broker_epoch
+                    broker.up && broker.lineage.last == member.broker_epoch
                 };
                 state.partition().in_sync.iter().filter(runs).all(|member| state.is_complete(index(member.broker)))
             }),

@@ -84,7 +84,7 @@ properties! {
     InconsistentOffsets = "inconsistent-offsets", true,
         "one (partition, offset) maps to one value, among polled values and acks=all acknowledgements",
         "Jepsen, Redpanda 21.10.1";
-    Duplicate = "duplicate", false,
+    Duplicate = "duplicate", true,
         "a value of an idempotent producer is at one offset only",
         "Jepsen, KIP-98";
     LostWrite = "lost-write", true,

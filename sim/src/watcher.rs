@@ -25,7 +25,7 @@ use crate::verdict::Property;
 /// What must have happened at all before a property can be evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occasions {
-    /// A later life of a broker opened a log.
+    /// A later life of a broker found records in a log.
     pub log_opened_again: bool,
     /// A partition's leader changed.
     pub leader_changed: bool,
@@ -136,7 +136,7 @@ impl Watcher {
                     self.committed.record(*path, *zxid, register);
                 }
             }
-            Event::Log(_, LogEvent::Opened { .. }) if observed.incarnation > 1 => {
+            Event::Log(_, LogEvent::Opened { log_end, .. }) if observed.incarnation > 1 && *log_end > 0 => {
                 self.occasions.log_opened_again = true
             }
             Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }) if leader_epoch.0 > 0 => {

@@ -42,6 +42,8 @@ struct Inner<R: Runtime> {
 pub(super) struct Index<R: Runtime> {
     topics: BTreeMap<Arc<str>, HostedTopic<R>>,
     names: BTreeMap<TopicId, Arc<str>>,
+    /// Nothing is added any more: see [`Partitions::close`].
+    is_closed: bool,
 }
 
 struct HostedTopic<R: Runtime> {
@@ -57,7 +59,7 @@ impl<R: Runtime> Clone for HostedTopic<R> {
 
 impl<R: Runtime> Clone for Index<R> {
     fn clone(&self) -> Self {
-        Index { topics: self.topics.clone(), names: self.names.clone() }
+        Index { topics: self.topics.clone(), names: self.names.clone(), is_closed: self.is_closed }
     }
 }
 
@@ -74,11 +76,16 @@ impl<R: Runtime> Index<R> {
         self.topics.values().flat_map(|topic| topic.partitions.values())
     }
 
-    fn insert(&mut self, partition: Arc<Partition<R>>) {
+    /// Adds `partition`, unless it comes too late; says whether it did.
+    fn insert(&mut self, partition: Arc<Partition<R>>) -> bool {
+        if self.is_closed {
+            return false;
+        }
         let name = partition.name.topic.clone();
         self.names.insert(partition.topic_id, name.clone());
         let empty = HostedTopic { id: partition.topic_id, partitions: BTreeMap::new() };
         self.topics.entry(name).or_insert(empty).partitions.insert(partition.name.partition, partition);
+        true
     }
 }
 
@@ -91,7 +98,7 @@ pub(super) struct TopicName<'n> {
 
 impl<R: Runtime> Partitions<R> {
     pub(super) fn new(shared: Arc<Shared<R>>, disk_logs: DiskLogs<R>) -> Self {
-        let index = Index { topics: BTreeMap::new(), names: BTreeMap::new() };
+        let index = Index { topics: BTreeMap::new(), names: BTreeMap::new(), is_closed: false };
         let fetchers = Fetchers::new(shared.clone());
         Partitions { inner: Arc::new(Inner { shared, disk_logs, index: Mutex::new(Arc::new(index)), fetchers }) }
     }
@@ -199,12 +206,16 @@ impl<R: Runtime> Partitions<R> {
         state: &PartitionState,
     ) -> Result<(), LogError> {
         let own = self.inner.shared.config.id;
-        let hosted = self.index().get(&name.topic, name.partition).cloned();
-        let partition = match hosted {
-            Some(partition) => partition,
+        let index = self.index();
+        if index.is_closed {
+            return Ok(());
+        }
+        let partition = match index.get(&name.topic, name.partition).cloned() {
+            Some(partition) => Some(partition),
             None if state.replicas.contains(&own) => self.open(name, topic_id, settings).await?,
-            None => return Ok(()),
+            None => None,
         };
+        let Some(partition) = partition else { return Ok(()) };
         partition.configure(self.inner.disk_logs.log_config(settings), self.message_bytes_max(settings));
         // A leader that took a smaller in-sync set under older settings could commit too early.
         partition.tell(Input::Settings { min_in_sync: settings.min_in_sync, durability: settings.durability });
@@ -213,22 +224,23 @@ impl<R: Runtime> Partitions<R> {
         Ok(())
     }
 
+    /// None if all were closed meanwhile: the log is as it was found.
     async fn open(
         &self,
         name: &TopicPartition,
         topic_id: TopicId,
         settings: &TopicSettings,
-    ) -> Result<Arc<Partition<R>>, LogError> {
+    ) -> Result<Option<Arc<Partition<R>>>, LogError> {
         let shared = &self.inner.shared;
         let (replica, log) = self.inner.disk_logs.adopt(name, topic_id, settings).await?;
         let partition = Arc::new(Partition::new(name.clone(), topic_id, shared.clone(), replica, log));
-        self.change_index(|index| index.insert(partition.clone()));
-        Ok(partition)
+        let added = self.change_index(|index| index.insert(partition.clone()));
+        Ok(added.then_some(partition))
     }
 
-    fn change_index(&self, change: impl FnOnce(&mut Index<R>)) {
+    fn change_index<T>(&self, change: impl FnOnce(&mut Index<R>) -> T) -> T {
         let mut index = lock(&self.inner.index);
-        change(Arc::make_mut(&mut index));
+        change(Arc::make_mut(&mut index))
     }
 
     async fn remove_topic(&self, topic: &Arc<str>, id: TopicId) -> Result<(), LogError> {
@@ -273,8 +285,11 @@ impl<R: Runtime> Partitions<R> {
         }
     }
 
-    /// Ends appending and replication: everybody who waits is told to look for another leader.
+    /// Ends appending and replication: everybody who waits is told to look for another leader. A
+    /// state that comes later, of a cluster that has not heard yet that this broker stops, brings no
+    /// partition back to life.
     pub(super) async fn close(&self) {
+        self.change_index(|index| index.is_closed = true);
         self.inner.fetchers.stop();
         for partition in self.index().all() {
             partition.close(ErrorCode::NotLeaderOrFollower).await;

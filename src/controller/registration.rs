@@ -33,6 +33,48 @@ impl LastShutdown {
     }
 }
 
+/// Incarnations of one broker, each of which went on with the logs of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The last of them.
+    pub last: BrokerEpoch,
+    /// The first from which on nothing that was written has been lost.
+    pub written_since: BrokerEpoch,
+    /// The first from which on nothing that was synced has been lost.
+    pub synced_since: BrokerEpoch,
+}
+
+impl Lineage {
+    /// Of one incarnation alone.
+    #[must_use]
+    pub fn of(broker_epoch: BrokerEpoch) -> Self {
+        Lineage { last: broker_epoch, written_since: broker_epoch, synced_since: broker_epoch }
+    }
+
+    /// The lineage of `broker_epoch`, which found of `before` what `shutdown` says.
+    #[must_use]
+    pub fn continued(before: Option<Lineage>, shutdown: LastShutdown, broker_epoch: BrokerEpoch) -> Self {
+        let since = |durability| before.filter(|_| shutdown.retains(durability)).map(|line| line.since(durability));
+        Lineage {
+            last: broker_epoch,
+            written_since: since(Durability::PageCache).unwrap_or(broker_epoch),
+            synced_since: since(Durability::Synced).unwrap_or(broker_epoch),
+        }
+    }
+
+    fn since(&self, durability: Durability) -> BrokerEpoch {
+        match durability {
+            Durability::PageCache => self.written_since,
+            Durability::Synced => self.synced_since,
+        }
+    }
+
+    /// Whether all that the incarnation `earlier` held was still there in the last one.
+    fn holds(&self, earlier: BrokerEpoch, durability: Durability) -> bool {
+        (self.since(durability)..=self.last).contains(&earlier)
+    }
+}
+
 /// A broker's registration, as its ephemeral znode tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Registration {
@@ -40,8 +82,8 @@ pub struct Registration {
     pub broker: BrokerId,
     /// Its incarnation: the creation zxid of the znode.
     pub broker_epoch: BrokerEpoch,
-    /// The incarnation whose logs it continues, as its disk tells (KIP-966).
-    pub previous: Option<BrokerEpoch>,
+    /// The incarnations whose logs it continues, as its disk tells (KIP-966).
+    pub previous: Option<Lineage>,
     /// What is left of them.
     pub shutdown: LastShutdown,
     /// Where to reach it.
@@ -51,11 +93,13 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Whether it holds all that the incarnation `earlier` held. That an incarnation in between may
-    /// have lost something is why the two must be neighbours.
+    /// Whether it holds all that the incarnation `earlier` held. There may have been others in
+    /// between, while nobody was controller: what they lost is lost here too, and what they kept is
+    /// not held against it.
     #[must_use]
     pub fn continues(&self, earlier: BrokerEpoch, durability: Durability) -> bool {
-        self.broker_epoch == earlier || (self.previous == Some(earlier) && self.shutdown.retains(durability))
+        let holds = |line: Lineage| self.shutdown.retains(durability) && line.holds(earlier, durability);
+        self.broker_epoch == earlier || self.previous.is_some_and(holds)
     }
 
     /// What the other brokers learn.

@@ -16,7 +16,7 @@ fn member(broker: i32, start: i64) -> InSyncReplica {
 
 /// The start number `start` of a broker, after the one before it.
 fn registration(broker: i32, start: i64, shutdown: LastShutdown) -> Registration {
-    let previous = (start > 0).then(|| epoch(broker, start - 1));
+    let previous = (start > 0).then(|| Lineage::of(epoch(broker, start - 1)));
     Registration {
         broker: BrokerId(broker),
         broker_epoch: epoch(broker, start),
@@ -218,6 +218,39 @@ fn a_clean_restart_after_an_unseen_unclean_one_is_not_trusted() {
     shell.start(1, 2, LastShutdown::Clean);
     assert_eq!(shell.state().leader, Some(BrokerId(2)));
     assert!(!shell.state().eligible_leaders.contains(&BrokerId(1)));
+}
+
+/// Found by the simulator: no controller was in office while every broker registered twice, the
+/// second time since its session had run out. All of them had kept everything, yet each was judged
+/// by its last incarnation alone, and every partition was left without a leader for good.
+#[test]
+fn registrations_that_no_controller_saw_are_not_held_against_a_broker_that_kept_everything() {
+    let leader_after = |unseen: LastShutdown, durability| {
+        let mut shell = Shell::new(2, durability, Plants::NONE);
+        shell.end(2, 0);
+        shell.end(3, 0);
+        shell.end(1, 0);
+        assert_eq!(shell.state().leader, None);
+        let line = Lineage::continued(Some(Lineage::of(epoch(1, 0))), unseen, epoch(1, 1));
+        shell.step(Input::BrokerStarted(Registration {
+            previous: Some(line),
+            ..registration(1, 2, LastShutdown::Clean)
+        }));
+        shell.state().leader
+    };
+    assert_eq!(leader_after(LastShutdown::Clean, Durability::PageCache), Some(BrokerId(1)));
+    assert_eq!(leader_after(LastShutdown::Unclean, Durability::PageCache), None);
+    assert_eq!(leader_after(LastShutdown::Unclean, Durability::Synced), Some(BrokerId(1)));
+    assert_eq!(leader_after(LastShutdown::Blank, Durability::Synced), None);
+}
+
+/// An old image of a disk names an incarnation, but not the one that wrote last.
+#[test]
+fn a_lineage_that_ends_before_the_member_does_not_hold_what_it_held() {
+    let line = Lineage { last: epoch(1, 3), written_since: epoch(1, 1), synced_since: epoch(1, 1) };
+    let found = Registration { previous: Some(line), ..registration(1, 9, LastShutdown::Clean) };
+    let held = |start| found.continues(epoch(1, start), Durability::PageCache);
+    assert_eq!([0, 1, 3, 4, 9].map(held), [false, true, true, false, true]);
 }
 
 #[test]

@@ -52,7 +52,9 @@ pub struct Suffered {
     pub power_lost: bool,
     /// The disk was lost or swapped.
     pub disk_lost: bool,
-    /// Bytes were damaged, or an I/O error was injected.
+    /// Calls failed, or the node said so: what was being written may be there in part, or not at all.
+    pub calls_failed: bool,
+    /// Bytes at rest were damaged.
     pub damaged: bool,
 }
 
@@ -282,12 +284,17 @@ impl Model {
                 let life = self.lives.entry(*node).or_default();
                 (life.runs, life.broker_epoch) = (false, None);
             }
-            for replica in self.partitions.iter_mut().filter_map(|partition| partition.replicas.get_mut(node)) {
+            for partition in &mut self.partitions {
+                let Some(replica) = partition.replicas.get_mut(node) else { continue };
                 match note {
                     FaultNote::ProcessCrashed(_) => {}
                     FaultNote::PowerLost(_) => replica.suffered.power_lost = true,
                     FaultNote::DiskLost(_) => replica.suffered.disk_lost = true,
-                    FaultNote::DiskDamaged(_) | FaultNote::Rotted { .. } => replica.suffered.damaged = true,
+                    FaultNote::DiskDamaged(_) => replica.suffered.calls_failed = true,
+                    // What rots in another log, or beside all of them, is no excuse for this one.
+                    FaultNote::Rotted { path, .. } => {
+                        replica.suffered.damaged |= is_file_in(path, &partition.name.to_string());
+                    }
                 }
             }
         }
@@ -385,7 +392,7 @@ impl Partition {
                 replica.synced_end = replica.synced_end.min(*log_end);
             }
             LogEvent::StartAdvanced { log_start } => replica.log.advance_start(*log_start),
-            LogEvent::Damaged { .. } => replica.suffered.damaged = true,
+            LogEvent::Damaged { .. } => replica.suffered.calls_failed = true,
         }
     }
 
@@ -470,9 +477,13 @@ impl Partition {
 
 /// Whether `path` is a segment of the partition whose directory has this name.
 pub(super) fn is_segment_in(path: &str, directory: &str) -> bool {
-    let path = Path::new(path);
-    let parent = path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
-    path.extension().is_some_and(|extension| extension == "log") && parent == Some(directory)
+    Path::new(path).extension().is_some_and(|extension| extension == "log") && is_file_in(path, directory)
+}
+
+/// Whether `path` is a file of the partition whose directory has this name.
+fn is_file_in(path: &str, directory: &str) -> bool {
+    let parent = Path::new(path).parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    parent == Some(directory)
 }
 
 fn note_producer(producers: &mut BTreeMap<ProducerId, ProducerTail>, batch: &AppendedBatch) {

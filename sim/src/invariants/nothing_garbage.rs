@@ -13,7 +13,7 @@ use std::path::Path;
 
 use wyrdlog::base::event::AppendedBatch;
 
-use super::model::{Model, Partition, Replica, is_segment_in};
+use super::model::{Model, Partition, Replica, Suffered, is_segment_in};
 use super::replica_log::{describe, same};
 use crate::disk_log::{DiskView, read_log};
 use crate::observed::Node;
@@ -31,7 +31,7 @@ pub fn verify_against_disk<D: DiskView>(
     for partition in &model.partitions {
         for (node, replica) in &partition.replicas {
             let suffered = replica.suffered;
-            if replica.is_open && !suffered.damaged && !suffered.disk_lost && !suffered.power_lost {
+            if replica.is_open && suffered == Suffered::default() {
                 let compared = Compared { model, partition, node: *node, replica };
                 compared.verify(&mut findings, &disk_of(*node), log_directory, time_ns);
             }

@@ -1,5 +1,6 @@
 //! *recovered_prefix*: a log recovers all that was written after a process crash or a clean
-//! restart, all that was synced after a power loss, and never records that nobody had written.
+//! restart, all that was synced after a power loss or after calls of the disk failed, and never
+//! records that nobody had written.
 //!
 //! Source: the fault table (process crash: "written bytes kept by the operating system"; power
 //! loss: "recovers the durable prefix").
@@ -50,8 +51,8 @@ impl Invariant for RecoveredPrefix {
         if suffered.disk_lost || suffered.damaged || replica.log.end == 0 {
             return;
         }
-        let (kept, why) = if suffered.power_lost {
-            (replica.synced_end, "was synced before the power was cut")
+        let (kept, why) = if suffered.power_lost || suffered.calls_failed {
+            (replica.synced_end, "was synced before the power was cut or the disk failed")
         } else {
             (replica.log.end, "was written before the process ended")
         };
@@ -59,6 +60,10 @@ impl Invariant for RecoveredPrefix {
         self.findings.check(*log_end >= kept, seen.time_ns(), [seen.ordinal], || {
             format!("{node} recovered {name} up to offset {log_end} (torn: {torn_bytes} bytes), but {kept} {why}")
         });
+        if suffered.calls_failed {
+            // What failed half way is there although nobody told of it.
+            return;
+        }
         let accounted = replica.log.clone().reopen(*log_start, *log_end, on_disk);
         self.findings.check(accounted, seen.time_ns(), [seen.ordinal], || {
             let end = replica.log.end;
@@ -100,6 +105,17 @@ mod tests {
         let mut cluster = written();
         cluster.fault(FaultNote::PowerLost(vec![N3]));
         cluster.restart(N3, 0, 0);
+        assert_eq!(cluster.violated(Property::RecoveredPrefix), 1);
+    }
+
+    #[test]
+    fn a_failing_disk_that_loses_synced_records_is_rejected() {
+        let mut cluster = written();
+        cluster.fault(FaultNote::DiskDamaged(N3));
+        cluster.restart(N3, 0, 2);
+        cluster.assert_clean(Property::RecoveredPrefix);
+        cluster.fault(FaultNote::DiskDamaged(N3));
+        cluster.restart(N3, 0, 1);
         assert_eq!(cluster.violated(Property::RecoveredPrefix), 1);
     }
 

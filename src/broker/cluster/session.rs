@@ -164,8 +164,9 @@ impl<R: Runtime> Session<'_, R> {
         let clean = past.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
         boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
-        incarnation::write(runtime, &plane.shared.config.log_directory, broker_epoch).await.map_err(Unfit::from)?;
-        *past = Past::alive(broker_epoch);
+        let lineage = past.continued(broker_epoch);
+        incarnation::write(runtime, &plane.shared.config.log_directory, lineage).await.map_err(Unfit::from)?;
+        *past = Past::alive(lineage);
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
         runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
         partitions.registered(broker_epoch);

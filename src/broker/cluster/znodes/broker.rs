@@ -1,7 +1,8 @@
 //! `/brokers/ids/N`: a live broker. Ephemeral; its creation zxid is the broker's incarnation.
 //!
-//! Version 5 of Kafka's JSON, with two fields of ours: `last_shutdown` and `previous_broker_epoch`
-//! say which incarnation's logs the broker continues and what is left of them (KIP-966).
+//! Version 5 of Kafka's JSON, with fields of ours: `last_shutdown` and `previous_broker_epoch` say
+//! which incarnation's logs the broker continues and what is left of them (KIP-966);
+//! `written_since_broker_epoch` and `synced_since_broker_epoch`, which earlier ones' too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::{BadZnode, check_version, from_json, to_json};
 use crate::base::address::Address;
 use crate::base::ids::{BrokerEpoch, BrokerId};
 use crate::controller::metadata::Endpoint;
-use crate::controller::{LastShutdown, Registration};
+use crate::controller::{LastShutdown, Lineage, Registration};
 
 /// The parent of all registrations.
 pub const PARENT: &str = "/brokers/ids";
@@ -52,6 +53,19 @@ struct Json {
     last_shutdown: LastShutdown,
     #[serde(default)]
     previous_broker_epoch: Option<BrokerEpoch>,
+    #[serde(default)]
+    written_since_broker_epoch: Option<BrokerEpoch>,
+    #[serde(default)]
+    synced_since_broker_epoch: Option<BrokerEpoch>,
+}
+
+impl Json {
+    /// A broker that names only its last incarnation vouches for that one.
+    fn previous(&self) -> Option<Lineage> {
+        let last = self.previous_broker_epoch?;
+        let (written_since, synced_since) = (self.written_since_broker_epoch, self.synced_since_broker_epoch);
+        Some(Lineage { last, written_since: written_since.unwrap_or(last), synced_since: synced_since.unwrap_or(last) })
+    }
 }
 
 fn none() -> i32 {
@@ -81,7 +95,9 @@ pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
         features: serde_json::Map::new(),
         rack: registration.rack.clone(),
         last_shutdown: registration.shutdown,
-        previous_broker_epoch: registration.previous,
+        previous_broker_epoch: registration.previous.map(|line| line.last),
+        written_since_broker_epoch: registration.previous.map(|line| line.written_since),
+        synced_since_broker_epoch: registration.previous.map(|line| line.synced_since),
     })
 }
 
@@ -94,7 +110,7 @@ pub fn decode(broker: BrokerId, broker_epoch: BrokerEpoch, data: &[u8]) -> Resul
     Ok(Registration {
         broker,
         broker_epoch,
-        previous: json.previous_broker_epoch,
+        previous: json.previous(),
         shutdown: json.last_shutdown,
         endpoints: endpoints.collect::<Result<_, _>>()?,
         rack: json.rack,
@@ -119,7 +135,11 @@ mod tests {
         Registration {
             broker: BrokerId(1),
             broker_epoch: BrokerEpoch(77),
-            previous: Some(BrokerEpoch(42)),
+            previous: Some(Lineage {
+                last: BrokerEpoch(42),
+                written_since: BrokerEpoch(40),
+                synced_since: BrokerEpoch(9),
+            }),
             shutdown: LastShutdown::Clean,
             endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "b1".into(), port: 9092 }],
             rack: None,
@@ -129,7 +149,7 @@ mod tests {
     #[test]
     fn a_registration_looks_as_kafkas_does_and_reads_back() {
         let data = encode(&registration(), 1_700_000_000_000);
-        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epoch":42}"#;
+        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epoch":42,"written_since_broker_epoch":40,"synced_since_broker_epoch":9}"#;
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
         assert_eq!(decode(BrokerId(1), BrokerEpoch(77), &data), Ok(registration()));
     }
