@@ -30,6 +30,8 @@ struct Truncation {
     generation: u32,
     to: i64,
     resets: bool,
+    /// The records are gone, and it remains to make that durable.
+    is_cut: bool,
     /// What the replica ordered after it.
     then: VecDeque<Effect>,
 }
@@ -45,7 +47,7 @@ impl Work {
 
     pub(super) fn order_truncation(&mut self, generation: u32, to: i64, resets: bool, then: VecDeque<Effect>) {
         assert!(self.truncation.is_none(), "a follower does nothing else while it truncates");
-        self.truncation = Some(Truncation { generation, to, resets, then });
+        self.truncation = Some(Truncation { generation, to, resets, is_cut: false, then });
     }
 
     pub(super) fn order_advance(&mut self, log_start: i64) {
@@ -98,7 +100,9 @@ impl<R: Runtime> Core<R> {
     fn begin(&mut self) -> Result<Option<(Kind, Begun<R>)>, LogError> {
         if let Some(truncation) = &self.work.truncation {
             let to = truncation.to;
-            let work: Begun<R> = if truncation.resets {
+            let work: Begun<R> = if truncation.is_cut {
+                Box::pin(self.log.begin_sync()?)
+            } else if truncation.resets {
                 Box::pin(self.log.begin_restart_at(to)?)
             } else {
                 Box::pin(self.log.begin_truncate(to)?)
@@ -142,22 +146,33 @@ impl<R: Runtime> Section<'_, R> {
                 self.step(Input::LogStart { log_start });
             }
             (Ok(Completed::Truncated { from, log_end }), _) => self.truncated(from, log_end),
-            (Ok(Completed::Synced { .. }), _) => unreachable!("a sync completes as a sync"),
+            (Ok(Completed::Synced { synced_end }), Kind::Truncation) => self.truncation_synced(synced_end),
+            (Ok(Completed::Synced { .. }), Kind::Advance) => unreachable!("an advance completes as one"),
         }
     }
 
     fn truncated(&mut self, from: i64, log_end: i64) {
-        let Some(truncation) = self.core.work.truncation.take() else { return };
+        let Some(truncation) = &mut self.core.work.truncation else { return };
+        truncation.is_cut = true;
+        let (to, resets) = (truncation.to, truncation.resets);
         self.observe_log(|| LogEvent::Truncated { from, log_end });
-        if self.core.log.log_start() == log_end && truncation.resets {
+        if self.core.log.log_start() == log_end && resets {
             self.observe_log(|| LogEvent::StartAdvanced { log_start: log_end });
         }
-        if log_end != truncation.to {
+        if log_end != to {
             // The leader named an offset within a batch of ours, which no log of ours does.
-            tracing::error!(to = truncation.to, log_end, "the leader's epoch ends within a batch");
+            tracing::error!(to, log_end, "the leader's epoch ends within a batch");
             self.step(Input::LogFailed);
         }
-        self.truncation_done(truncation.generation, truncation.then);
+    }
+
+    /// Only now may anything be appended: see [`crate::log::Log::begin_truncate`].
+    fn truncation_synced(&mut self, synced_end: i64) {
+        let Some(truncation) = self.core.work.truncation.take() else { return };
+        self.observe_log(|| LogEvent::Synced { synced_end });
+        self.step(Input::Truncated { generation: truncation.generation });
+        self.step(Input::Synced { generation: self.core.replica.log_generation(), end: synced_end });
+        self.truncation_done(truncation.then);
     }
 }
 

@@ -395,8 +395,7 @@ impl<R: Runtime> Section<'_, R> {
     }
 
     /// The truncation is done: what waited for it goes on.
-    pub(super) fn truncation_done(&mut self, generation: u32, then: VecDeque<Effect>) {
-        self.step(Input::Truncated { generation });
+    pub(super) fn truncation_done(&mut self, then: VecDeque<Effect>) {
         self.carry_out_all(then);
         while !self.core.work.is_truncating() {
             let Some(state) = self.core.deferred.pop_front() else { break };

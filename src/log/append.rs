@@ -177,6 +177,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
 
     /// Writes verified batches that continue the log, and takes them in.
     fn write(&mut self, bytes: Bytes, next_offset: i64) -> Result<AppendInfo, LogError> {
+        assert!(!self.cut_is_unsynced, "a truncation is synced before anything is appended");
         let base_offset = self.log_end;
         if !bytes.is_empty() {
             self.roll_if_full(bytes.len() as u64, next_offset)?;

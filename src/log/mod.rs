@@ -100,6 +100,8 @@ pub struct Log<D: Disk> {
     names: Changes,
     parent_names: Changes,
     tail: Tail,
+    /// Records were removed from the end, and no sync has made that durable yet.
+    cut_is_unsynced: bool,
     /// Raised by every truncation, so that a read that raced with one is not taken for damage.
     truncations: Arc<AtomicU64>,
     /// Alive while work that was begun goes on; none if none was begun.

@@ -473,6 +473,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             names: changed,
             parent_names: changed,
             tail: Tail::default(),
+            cut_is_unsynced: false,
             truncations: Arc::new(AtomicU64::new(0)),
             work: None,
             offline: None,

@@ -218,6 +218,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
         self.parent_names.synced = barrier.parent_names;
         assert!(self.synced_end <= barrier.log_end && barrier.log_end <= self.log_end);
         self.synced_end = barrier.log_end;
+        self.cut_is_unsynced = false;
         if pointed {
             self.bytes_since_point -= barrier.bytes_since_point;
             self.point_is_due = self.segments.last().is_some_and(|active| active.base_offset > barrier.log_end);

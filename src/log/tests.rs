@@ -49,6 +49,7 @@ fn sync(log: &mut Log<TestDisk>) -> i64 {
 fn truncate(log: &mut Log<TestDisk>, offset: i64) -> i64 {
     let outcome = now(log.begin_truncate(offset).expect("begins"));
     log.complete(outcome).expect("truncates");
+    assert_eq!(sync(log), log.log_end());
     log.log_end()
 }
 
@@ -279,6 +280,7 @@ fn a_log_restarts_at_the_offset_that_its_leader_starts_at() {
     let outcome = now(log.begin_restart_at(500).unwrap());
     assert_eq!(log.complete(outcome).unwrap(), Completed::Truncated { from: 60, log_end: 500 });
     assert_eq!((log.log_start(), log.log_end(), log.epochs().len()), (500, 500, 0));
+    sync(&mut log);
     fill(&mut log, 3, 2);
     sync(&mut log);
     let log = open(&disk);

@@ -2,6 +2,11 @@
 //!
 //! The durable point is lowered, durably, before a byte goes: otherwise a power cut could leave a
 //! log that is shorter than what it claims to have synced, which is what damage looks like.
+//!
+//! What is gone must be gone durably before anything takes its place: of two writes that no sync has
+//! covered a power cut may keep the later alone. A record that was cut would then be back, with new
+//! ones behind it that continue it in offset and checksum: a log that never existed, and that tells
+//! its leader so little of it that the two would never be reconciled.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -46,7 +51,8 @@ struct Survey<D: Disk> {
 impl<D: Disk + Clone + 'static> Log<D> {
     /// Begins to remove the records at and after `offset`; a batch that holds it goes as a whole.
     /// Above the log end nothing happens; at or below the log start the log starts anew there. It
-    /// is the caller's to stay at or above the high watermark (KAFKA-12460).
+    /// is the caller's to stay at or above the high watermark (KAFKA-12460), and to sync before it
+    /// appends anything.
     pub fn begin_truncate(
         &mut self,
         offset: i64,
@@ -70,7 +76,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 
     /// Begins to remove everything; the next record will be at `offset`. A follower does so when its
-    /// leader's log starts above its end.
+    /// leader's log starts above its end. It has to sync before it appends anything.
     pub fn begin_restart_at(
         &mut self,
         offset: i64,
@@ -105,6 +111,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
     }
 
     fn cut_to(&mut self, cut: Cut) -> Result<(), LogError> {
+        self.cut_is_unsynced = true;
         self.truncations.fetch_add(1, Ordering::AcqRel);
         self.tail.clear();
         while self.segments.len() > 1 && self.active().base_offset > cut.base_offset {
@@ -132,6 +139,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
 
     pub(super) fn complete_restart(&mut self, offset: i64) -> Result<Completed, LogError> {
         let from = self.log_end;
+        self.cut_is_unsynced = true;
         self.truncations.fetch_add(1, Ordering::AcqRel);
         self.tail.clear();
         // The youngest goes first: what a crash leaves is a log without a hole.
