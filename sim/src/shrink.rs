@@ -215,9 +215,10 @@ fn simpler_events(event: &FaultEvent) -> Vec<FaultEvent> {
     if let Some(for_ms) = event.for_ms.filter(|for_ms| *for_ms > 1) {
         simpler.push(FaultEvent { for_ms: Some(for_ms / 2), ..event.clone() });
     }
-    if let Trigger::After { happening, partition, nth, delay_ms } = &event.when {
+    if let Trigger::After { happening, partition, nth, from_ms, delay_ms } = &event.when {
+        let (happening, from_ms) = (*happening, *from_ms);
         let with = |nth, delay_ms| FaultEvent {
-            when: Trigger::After { happening: *happening, partition: partition.clone(), nth, delay_ms },
+            when: Trigger::After { happening, partition: partition.clone(), nth, from_ms, delay_ms },
             ..event.clone()
         };
         if *delay_ms > 0 {
@@ -293,6 +294,7 @@ mod tests {
                 happening: crate::schedule::Happening::LeaderElected,
                 partition,
                 nth: 4,
+                from_ms: 0,
                 delay_ms: 130,
             },
             action: Action::PowerLoss { targets: vec![Target::Broker(1), Target::Broker(2), Target::Broker(3)] },

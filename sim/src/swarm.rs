@@ -1,8 +1,11 @@
 //! Swarm testing: each seed draws its own subset of fault kinds, rates and durations, sometimes
-//! none, and from those the concrete list of fault events.
+//! none, and from those the concrete list of fault events. Some seeds have bursts as well: faults
+//! that meet.
 //!
 //! Of all seeds less than a tenth are free of faults, less than a tenth may go past the fault
 //! budget, and at least three tenths cut power.
+
+mod bursts;
 
 use wyrdlog::base::ids::TopicPartition;
 
@@ -51,6 +54,10 @@ pub fn draw_faults(
     if weights.iter().any(|(kind, weight)| *kind == FaultKind::PowerLoss && *weight > 0) {
         let event = drawing.event(FaultKind::PowerLoss);
         schedule.faults.push(event);
+    }
+    if fixed.is_none() {
+        let partitions = crate::workloads::produce_consume::partitions_of(&cluster.topics);
+        bursts::draw_bursts(&partitions, clients, phases, draw).into_schedule(schedule);
     }
 }
 
@@ -112,7 +119,11 @@ impl Drawing<'_> {
             let (shape, in_parts) = (shape.unwrap_or(Shape::Symmetric), self.draw.percent(30));
             Action::Partition { shape, targets: vec![target], resets: self.draw.percent(30), in_parts }
         };
-        FaultEvent { when: Trigger::After { happening, partition: None, nth, delay_ms }, action, for_ms: Some(span_ms) }
+        FaultEvent {
+            when: Trigger::After { happening, partition: None, nth, from_ms: 0, delay_ms },
+            action,
+            for_ms: Some(span_ms),
+        }
     }
 
     fn trigger(&mut self) -> Trigger {
@@ -145,7 +156,7 @@ impl Drawing<'_> {
         let Some(happening) = happening.copied() else { return Trigger::At { at_ms } };
         let partition = happening.has_partition().then(|| self.partition()).flatten();
         let delay_ms = self.draw.pick(&[0, 1, 5, 20, 130, 600]).copied().unwrap_or(0);
-        Trigger::After { happening, partition, nth, delay_ms }
+        Trigger::After { happening, partition, nth, from_ms: 0, delay_ms }
     }
 
     fn action(&mut self, kind: FaultKind) -> Action {

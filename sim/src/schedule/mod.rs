@@ -164,7 +164,7 @@ pub(crate) mod examples {
     pub fn crash_of_the_leader(nth: u32) -> FaultEvent {
         let partition = parse_partition("t-0");
         FaultEvent {
-            when: Trigger::After { happening: Happening::LeaderElected, partition, nth, delay_ms: 130 },
+            when: Trigger::After { happening: Happening::LeaderElected, partition, nth, from_ms: 0, delay_ms: 130 },
             action: Action::Crash { targets: vec!["leader(t-0)".parse().expect("a target")] },
             for_ms: Some(2_000),
         }

@@ -136,6 +136,7 @@ struct Waiting {
     happening: Happening,
     partition: Option<TopicPartition>,
     left: u32,
+    from_ns: u64,
     delay_ns: u64,
 }
 
@@ -160,11 +161,12 @@ impl TriggerTracker {
                 Trigger::At { at_ms } => {
                     tracker.due.insert(Due { at_ns: nanoseconds(*at_ms), fault, heals: false });
                 }
-                Trigger::After { happening, partition, nth, delay_ms } => tracker.waiting.push(Waiting {
+                Trigger::After { happening, partition, nth, from_ms, delay_ms } => tracker.waiting.push(Waiting {
                     fault,
                     happening: *happening,
                     partition: partition.clone(),
                     left: *nth,
+                    from_ns: nanoseconds(*from_ms),
                     delay_ns: nanoseconds(*delay_ms),
                 }),
             }
@@ -178,7 +180,7 @@ impl TriggerTracker {
         let due = &mut self.due;
         self.waiting.retain_mut(|waiting| {
             let here = waiting.partition.is_none() || waiting.partition == partition;
-            if waiting.happening != happening || !here {
+            if waiting.happening != happening || !here || observed.time_ns < waiting.from_ns {
                 return true;
             }
             waiting.left -= 1;
@@ -269,6 +271,19 @@ mod tests {
         let heals = strikes + 2_000_000_000;
         assert_eq!(tracker.pop_due(u64::MAX), Some(Due { at_ns: heals, fault: 0, heals: true }));
         assert_eq!(tracker.pop_due(u64::MAX), None);
+    }
+
+    #[test]
+    fn what_happened_before_a_trigger_counts_is_not_counted() {
+        let mut fault = crash_of_the_leader(1);
+        if let Trigger::After { from_ms, .. } = &mut fault.when {
+            *from_ms = 2;
+        }
+        let mut tracker = TriggerTracker::new(&[fault], Roles::default());
+        tracker.observe(&elected(1_999_999, 3, 1));
+        assert_eq!(tracker.next_due_ns(), None);
+        tracker.observe(&elected(2_000_000, 4, 2));
+        assert_eq!(tracker.next_due_ns(), Some(132_000_000));
     }
 
     #[test]

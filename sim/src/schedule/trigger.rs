@@ -63,6 +63,9 @@ pub enum Trigger {
         partition: Option<TopicPartition>,
         /// The how manieth time, from 1.
         nth: u32,
+        /// Counted from this virtual millisecond of the run on, so that it does not matter how often it
+        /// happened before.
+        from_ms: u64,
         /// How long after it.
         delay_ms: u64,
     },
@@ -81,6 +84,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     nth: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    from_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
 }
 
@@ -89,10 +94,10 @@ impl TryFrom<Written> for Trigger {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { at_ms: Some(at_ms), after: None, partition: None, nth: None, delay_ms: None } => {
+            Written { at_ms: Some(at_ms), after: None, partition: None, nth: None, from_ms: None, delay_ms: None } => {
                 Ok(Trigger::At { at_ms })
             }
-            Written { at_ms: None, after: Some(happening), partition, nth, delay_ms } => {
+            Written { at_ms: None, after: Some(happening), partition, nth, from_ms, delay_ms } => {
                 let partition = partition.map(|name| {
                     let parsed = parse_partition(&name).filter(|_| happening.has_partition());
                     parsed.ok_or_else(|| format!("'{name}' is no partition that {happening:?} can happen to; write one such as \"t-0\", or leave it out"))
@@ -105,10 +110,11 @@ impl TryFrom<Written> for Trigger {
                     happening,
                     partition: partition.transpose()?,
                     nth,
+                    from_ms: from_ms.unwrap_or(0),
                     delay_ms: delay_ms.unwrap_or(0),
                 })
             }
-            _ => Err("a trigger has either at_ms alone, or after with partition, nth and delay_ms".to_owned()),
+            _ => Err("a trigger has either at_ms alone, or after with partition, nth, from_ms and delay_ms".to_owned()),
         }
     }
 }
@@ -117,11 +123,12 @@ impl From<Trigger> for Written {
     fn from(trigger: Trigger) -> Written {
         match trigger {
             Trigger::At { at_ms } => Written { at_ms: Some(at_ms), ..Written::default() },
-            Trigger::After { happening, partition, nth, delay_ms } => Written {
+            Trigger::After { happening, partition, nth, from_ms, delay_ms } => Written {
                 at_ms: None,
                 after: Some(happening),
                 partition: partition.map(|partition| partition.to_string()),
                 nth: Some(nth),
+                from_ms: (from_ms > 0).then_some(from_ms),
                 delay_ms: Some(delay_ms),
             },
         }

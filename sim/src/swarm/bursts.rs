@@ -1,0 +1,172 @@
+//! Bursts: a few faults in quick succession around one partition, each timed by what the one before
+//! it brings about. Faults that are drawn one by one seldom meet; in a real cluster they come
+//! together, since a rack, a deployment or an overload causes them all.
+//!
+//! A burst begins at a drawn instant. Its triggers count what happens from then on, so that it does
+//! not matter what came before.
+
+use wyrdlog::base::ids::TopicPartition;
+
+use crate::draw::Draw;
+use crate::scenario::Phases;
+use crate::schedule::{Action, FaultEvent, Happening, Schedule, Shape, Target, Trigger};
+
+/// Seeds of a hundred with faults that have bursts.
+const BURST_PERCENT: u64 = 40;
+/// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
+const ALONE_PERCENT: u64 = 50;
+/// How long it takes at most until what a burst waits for has happened.
+const LASTS_MS: u64 = 12_000;
+
+/// The bursts of one seed.
+pub(super) struct Bursts {
+    faults: Vec<FaultEvent>,
+    alone: bool,
+}
+
+impl Bursts {
+    /// Adds them to the faults that were drawn one by one, or puts them in their place.
+    pub(super) fn into_schedule(self, schedule: &mut Schedule) {
+        if self.alone {
+            schedule.faults.clear();
+        }
+        schedule.faults.extend(self.faults);
+    }
+}
+
+/// Draws the bursts of one seed around partitions out of `partitions`, if it has any.
+pub(super) fn draw_bursts(partitions: &[TopicPartition], clients: u32, phases: Phases, draw: &mut Draw) -> Bursts {
+    let (any, alone) = (draw.percent(BURST_PERCENT), draw.percent(ALONE_PERCENT));
+    let mut faults = Vec::new();
+    let count = if any { draw.between(1, 3) } else { 0 };
+    for _ in 0..count {
+        let latest_ms = phases.faults_ms.saturating_sub(LASTS_MS);
+        let begins_ms = phases.warm_up_ms + draw.below(latest_ms.max(1));
+        let Some(partition) = draw.pick(partitions).cloned() else { continue };
+        let mut burst = Burst { partition, begins_ms, draw };
+        faults.extend(match burst.draw.below(3) {
+            0 => burst.lost_on_the_way_in(),
+            1 => burst.elections_in_a_row(),
+            _ => burst.late_retry(clients),
+        });
+    }
+    Bursts { alone: alone && !faults.is_empty(), faults }
+}
+
+struct Burst<'d> {
+    partition: TopicPartition,
+    begins_ms: u64,
+    draw: &'d mut Draw,
+}
+
+impl Burst<'_> {
+    fn leader(&self) -> Target {
+        Target::Leader(self.partition.clone())
+    }
+
+    fn follower(&mut self) -> Target {
+        Target::Follower(self.partition.clone(), self.draw.below(2) as u32)
+    }
+
+    /// The first `happening` to the partition from `from_ms` on, and up to `most_ms` later.
+    fn first(&mut self, happening: Happening, from_ms: u64, most_ms: u64) -> Trigger {
+        self.nth(happening, 1, from_ms, most_ms)
+    }
+
+    fn nth(&mut self, happening: Happening, nth: u32, from_ms: u64, most_ms: u64) -> Trigger {
+        let delay_ms = self.draw.below(most_ms + 1);
+        Trigger::After { happening, partition: Some(self.partition.clone()), nth, from_ms, delay_ms }
+    }
+
+    fn event(&mut self, when: Trigger, action: Action, shortest_ms: u64, longest_ms: u64) -> FaultEvent {
+        FaultEvent { when, action, for_ms: Some(self.draw.between(shortest_ms, longest_ms)) }
+    }
+
+    /// A process ends, and what its disk had not synced or the whole disk may go with it.
+    fn ends(&mut self, target: Target, disk_percent: u64) -> Action {
+        let targets = vec![target.clone()];
+        if self.draw.percent(disk_percent) {
+            return Action::Replace { target };
+        }
+        if self.draw.percent(50) { Action::PowerLoss { targets } } else { Action::Crash { targets } }
+    }
+
+    /// A follower that was away is about to be admitted again, by a request that is slow to arrive.
+    /// Meanwhile it is gone once more, and comes back with less. As soon as it is admitted, whoever
+    /// admitted it is gone too.
+    fn lost_on_the_way_in(&mut self) -> Vec<FaultEvent> {
+        let (follower, leader) = (self.follower(), self.leader());
+        let away_ms = self.draw.between(1_500, 6_000);
+        let back_ms = self.begins_ms + away_ms;
+        let leaves = FaultEvent {
+            when: Trigger::At { at_ms: self.begins_ms },
+            action: Action::Crash { targets: vec![follower.clone()] },
+            for_ms: Some(away_ms),
+        };
+        let when = self.first(Happening::InSyncProposed, back_ms, 0);
+        let slow = if self.draw.percent(80) {
+            let (target, latency_ms) = (leader.clone(), self.draw.between(200, 1_500));
+            Action::SlowLink { target, latency_ms, bytes_per_s: None }
+        } else {
+            let targets = vec![leader.clone()];
+            Action::Partition { shape: Shape::Symmetric, targets, resets: false, in_parts: false }
+        };
+        let slow = self.event(when, slow, 300, 5_000);
+        let when = self.first(Happening::InSyncProposed, back_ms, 10);
+        let mut gone = FaultEvent { when, action: self.ends(follower, 75), for_ms: None };
+        if !gone.action.kind().is_instant() {
+            gone.for_ms = Some(self.draw.between(20, 100));
+        }
+        let when = self.first(Happening::InSyncGrown, back_ms, 20);
+        let falls = Action::Crash { targets: vec![leader] };
+        vec![leaves, slow, gone, self.event(when, falls, 20, 6_000)]
+    }
+
+    /// Leaders fall one after another while a follower does not hear of it.
+    fn elections_in_a_row(&mut self) -> Vec<FaultEvent> {
+        let follower = self.follower();
+        let deaf = match self.draw.below(3) {
+            0 => Action::Pause { target: follower },
+            1 => Action::SlowLink { target: follower, latency_ms: self.draw.between(50, 2_000), bytes_per_s: None },
+            _ => {
+                let shape = Shape::OneFromAll;
+                Action::Partition { shape, targets: vec![follower], resets: false, in_parts: false }
+            }
+        };
+        let when = self.first(Happening::Appended, self.begins_ms, 100);
+        let mut burst = vec![self.event(when, deaf, 300, 6_000)];
+        let when = self.first(Happening::Appended, self.begins_ms, 50);
+        let fall = self.ends(self.leader(), 0);
+        burst.push(self.event(when, fall, 20, 1_500));
+        for nth in 1..=self.draw.between(1, 3) as u32 {
+            let when = self.nth(Happening::LeaderElected, nth, self.begins_ms, 300);
+            let fall = self.ends(self.leader(), 0);
+            burst.push(self.event(when, fall, 20, 1_500));
+        }
+        burst
+    }
+
+    /// A client does not hear that its batch was appended, and tries again much later: at another
+    /// leader, one that has lost power in between, with a slow disk before.
+    fn late_retry(&mut self, clients: u32) -> Vec<FaultEvent> {
+        let client = Target::Client(self.draw.below(u64::from(clients)) as u16);
+        let follower = self.follower();
+        let (shape, targets) = (Shape::Symmetric, vec![client]);
+        let deaf = Action::Partition { shape, targets, resets: false, in_parts: false };
+        let when = self.first(Happening::Appended, self.begins_ms, 0);
+        let deaf = self.event(when, deaf, 3_000, 9_000);
+        let (target, factor) = (follower.clone(), self.draw.between(100, 1_000) as u32);
+        let slow = Action::SlowDisk { target, factor };
+        let slow = FaultEvent {
+            when: Trigger::At { at_ms: self.begins_ms },
+            action: slow,
+            for_ms: Some(self.draw.between(500, 3_000)),
+        };
+        let when = self.first(Happening::Fetched, self.begins_ms, 2_500);
+        let cut = Action::PowerLoss { targets: vec![follower] };
+        let cut = self.event(when, cut, 20, 500);
+        let when = self.first(Happening::InSyncGrown, self.begins_ms, 200);
+        let fall = Action::Crash { targets: vec![self.leader()] };
+        vec![slow, deaf, cut, self.event(when, fall, 3_000, 8_000)]
+    }
+}
