@@ -102,7 +102,7 @@ properties! {
     NonmonotonicPoll = "nonmonotonic-poll", false,
         "a client's reads never go back without a rebalance or a seek",
         "Jepsen, Redpanda 21.10.1";
-    NonmonotonicSend = "nonmonotonic-send", false,
+    NonmonotonicSend = "nonmonotonic-send", true,
         "an idempotent client's sends take effect in its order",
         "Jepsen, KIP-98";
     WriteCycle = "write-cycle", true,

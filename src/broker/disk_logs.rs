@@ -48,7 +48,7 @@ impl<R: Runtime> DiskLogs<R> {
         let runtime = &shared.runtime;
         let entries = runtime.list(&root).map_err(io_error(&root, "list"))?;
         let mut unopened = BTreeMap::new();
-        let mut is_whole = stopped_cleanly;
+        let mut is_whole = stopped_cleanly || same_boot;
         for entry in entries.into_iter().filter(|entry| entry.is_directory) {
             if entry.name.ends_with(REMOVED_SUFFIX) {
                 let path = root.join(&entry.name);
@@ -56,12 +56,13 @@ impl<R: Runtime> DiskLogs<R> {
             } else if let Some(name) = parse_partition_directory(&entry.name) {
                 let config = LogConfig { plants: shared.plants, ..LogConfig::new(shared.config.durability) };
                 let (log, opened) = open_log(&shared, &name, None, config).await?;
+                // Without a power cut no tail is torn: what is cut then was damaged, and may have counted.
                 is_whole &= opened.torn_bytes == 0 && !opened.durable_point_missing;
                 unopened.insert(name, Found { log, opened });
             }
         }
         let checkpointed = checkpoint::read(runtime, &root).await?;
-        Ok(DiskLogs { shared, unopened: Mutex::new(unopened), checkpointed, is_clean: is_whole || same_boot })
+        Ok(DiskLogs { shared, unopened: Mutex::new(unopened), checkpointed, is_clean: is_whole })
     }
 
     /// Whether everything that was written is there.
