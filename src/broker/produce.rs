@@ -165,13 +165,19 @@ fn refused<R: Runtime>(
     response
 }
 
-fn response<R: Runtime>(topics: Vec<TopicProduceResponse>, hints: &LeaderHints<R>, version: i16) -> Response {
+/// From this version on, who refuses says who leads instead, and where (KIP-951).
+const LEADERS_FROM: i16 = 10;
+
+fn response<R: Runtime>(mut topics: Vec<TopicProduceResponse>, hints: &LeaderHints<R>, version: i16) -> Response {
     use crate::wire::kafka::messages::produce_response::NodeEndpoint;
-    const NODE_ENDPOINTS_FROM: i16 = 10;
+    if version < LEADERS_FROM {
+        let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partition_responses);
+        partitions.for_each(|partition| partition.current_leader = Default::default());
+    }
     let named =
         topics.iter().flat_map(|topic| topic.partition_responses.iter().map(|one| one.current_leader.leader_id));
-    let endpoints = if version >= NODE_ENDPOINTS_FROM { hints.endpoints(named) } else { Vec::new() };
-    let endpoints = endpoints
+    let endpoints = hints
+        .endpoints(named)
         .into_iter()
         .map(|one| message!(NodeEndpoint { node_id: one.broker.0, host: one.host, port: one.port, rack: one.rack }));
     message!(ProduceResponse { node_endpoints: endpoints.collect(), responses: topics }).into()
