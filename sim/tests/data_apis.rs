@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use live::{Live, TOPIC, Wire};
+use live::{Live, Wire};
 use wyrdlog::message;
 use wyrdlog::wire::kafka::api::Versions;
 use wyrdlog::wire::kafka::batch::{NewRecord, ProducerStamp, RecordBatchBuilder};
@@ -18,6 +18,7 @@ use wyrdlog::wire::kafka::fetch::FetchedPartition;
 use wyrdlog::wire::kafka::messages::*;
 use wyrdlog::wire::kafka::{ApiKey, ErrorCode, Request, Response};
 
+const TOPIC: &str = "t";
 /// Where every version of these is tested.
 const OF_THE_CLUSTER_PLANE: [ApiKey; 5] =
     [ApiKey::Metadata, ApiKey::FindCoordinator, ApiKey::CreateTopics, ApiKey::DeleteTopics, ApiKey::DescribeCluster];
@@ -44,7 +45,7 @@ fn for_every_version<F: Future<Output = ()> + Send + 'static>(
 ) {
     let tested = Live::new(1).client(Duration::from_secs(600), move |runtime| async move {
         let mut wire = Wire::open(runtime).await;
-        let id = wire.create_topic(runtime).await;
+        let id = wire.create_topic(runtime, TOPIC).await;
         let Response::ApiVersions(spoken) = wire.ask(4, software("test", "1")).await else { panic!() };
         let range = spoken.api_keys.iter().find(|one| one.api_key == api.to_wire()).expect("it is advertised");
         let Versions { min, max } = api.served();
@@ -115,7 +116,7 @@ fn what_is_advertised_of_produce_but_not_served_ends_the_connection() {
     Live::new(1).client(Duration::from_secs(60), move |runtime| async move {
         for version in min..served {
             let mut wire = Wire::open(runtime).await;
-            wire.create_topic(runtime).await;
+            wire.create_topic(runtime, TOPIC).await;
             // Key, version, correlation id, no client id; acks, time-out, no topics.
             let mut frame = vec![0, 0, 0, 20, 0, 0, 0, version as u8, 0, 0, 0, 7, 0xff, 0xff];
             frame.extend([0xff, 0xff, 0, 0, 3, 0xe8, 0, 0, 0, 0]);

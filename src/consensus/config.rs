@@ -102,6 +102,8 @@ pub struct Limits {
     pub snapshot_chunk_bytes_max: usize,
     /// Entries kept below the last snapshot, for followers that are a little behind.
     pub trailing_entries: u64,
+    /// Payload bytes that those entries have at most, together.
+    pub trailing_bytes: usize,
     /// The zxid counter at which a leader steps down, so that a new term starts at 0 again.
     pub zxid_counter_max: u32,
 }
@@ -125,6 +127,7 @@ impl Default for Limits {
             pending_reads_max: 16_384,
             snapshot_chunk_bytes_max: 256 * 1024,
             trailing_entries: 10_000,
+            trailing_bytes: 16 * 1024 * 1024,
             zxid_counter_max: u32::MAX - 1_000_000,
         }
     }

@@ -62,6 +62,20 @@ impl Log {
         assert!(self.last().index == index - 1, "a truncation leaves all before it");
     }
 
+    /// The index before the entries that end at `through` and are within both bounds.
+    pub(super) fn before_trailing(&self, through: u64, entries_max: u64, bytes_max: usize) -> u64 {
+        let base = self.base.index;
+        let covered = usize::try_from(through.saturating_sub(base)).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.payload.len();
+            bytes <= bytes_max
+        };
+        let covered = self.entries.iter().take(covered).rev();
+        let kept = covered.take(usize::try_from(entries_max).unwrap_or(usize::MAX)).take_while(fits).count();
+        through.saturating_sub(kept as u64)
+    }
+
     /// Removes the entries up to and including `index`, and remembers where they ended.
     pub(super) fn compact(&mut self, index: u64) -> Position {
         assert!(index >= self.base.index, "a compaction never goes back");
@@ -131,6 +145,18 @@ mod tests {
         assert_eq!(indexes(2, 4, 9, 30), [2, 3]);
         assert_eq!(indexes(4, 4, 9, 1), [4]);
         assert!(indexes(5, 9, 9, 9).is_empty());
+    }
+
+    #[test]
+    fn what_trails_a_snapshot_keeps_both_bounds() {
+        let mut log = log_of(&[(1, 0), (1, 1), (1, 2), (1, 3)]);
+        assert_eq!(log.before_trailing(4, 9, 999), 0);
+        assert_eq!(log.before_trailing(4, 1, 999), 3);
+        assert_eq!(log.before_trailing(4, 9, 50), 2);
+        assert_eq!(log.before_trailing(3, 9, 29), 2);
+        assert_eq!(log.before_trailing(4, 9, 29), 4);
+        log.compact(2);
+        assert_eq!(log.before_trailing(4, 9, 999), 2);
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl Consensus {
         assert!(position.index <= self.applied_index, "a snapshot holds applied entries only");
         assert!(self.log.holds(position), "a snapshot ends at an entry of the log");
         self.snapshot = position;
-        let through = position.index.saturating_sub(self.config.limits.trailing_entries);
+        let (entries, bytes) = (self.config.limits.trailing_entries, self.config.limits.trailing_bytes);
+        let through = self.log.before_trailing(position.index, entries, bytes);
         if through > self.log.base().index {
             let through = self.log.compact(through);
             effects.push(Effect::Compacted { through });

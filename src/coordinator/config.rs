@@ -18,6 +18,9 @@ pub struct Member {
     pub client_address: Address,
 }
 
+/// After entries of so many bytes a snapshot is taken, however few they are.
+const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The configuration of one server. Names in a properties file are ZooKeeper's (`tickTime`,
 /// `minSessionTimeout`, `snapCount`).
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub session_timeout_max: Duration,
     /// A snapshot is taken after this many entries.
     pub snapshot_entries: u64,
+    /// Or after entries of so many bytes: the log since the last snapshot is kept in memory.
+    pub snapshot_bytes: u64,
     /// How long consensus waits.
     pub timing: Timing,
     /// How much consensus holds.
@@ -42,7 +47,8 @@ pub struct Config {
 
 impl Config {
     /// Server `id` of `ensemble` with ZooKeeper's defaults: a tick of 2 s, sessions of 2 to 20
-    /// ticks, a snapshot every 100,000 entries.
+    /// ticks, a snapshot every 100,000 entries; and one every 64 MiB, which ZooKeeper has no need of,
+    /// as it keeps the log on disk only.
     #[must_use]
     pub fn new(id: ServerId, ensemble: Vec<Member>) -> Self {
         Config {
@@ -51,6 +57,7 @@ impl Config {
             session_timeout_min: Duration::from_secs(4),
             session_timeout_max: Duration::from_secs(40),
             snapshot_entries: 100_000,
+            snapshot_bytes: SNAPSHOT_BYTES,
             timing: Timing::default(),
             limits: Limits::default(),
             plants: Plants::NONE,

@@ -21,9 +21,6 @@ use wyrdlog::wire::kafka::{Request, Response};
 use wyrdlog_sim::engine::{EngineConfig, SimRuntime, SimStream, Simulation, Stop};
 use wyrdlog_sim::product::{self, Directory};
 
-/// Topic `t` of one partition, once it was created.
-pub const TOPIC: &str = "t";
-
 type Reader = <SimStream as Stream>::Reader;
 type Writer = <SimStream as Stream>::Writer;
 
@@ -48,7 +45,9 @@ impl Live {
         simulation.start(server, |runtime| async move {
             let peer_address = Address::new("c1", 2888);
             let member = Member { id: ServerId(1), peer_address, client_address: coordinator_address() };
-            let config = coordinator::Config::new(ServerId(1), vec![member]);
+            let mut config = coordinator::Config::new(ServerId(1), vec![member]);
+            // The log since the last snapshot is kept in memory.
+            (config.snapshot_entries, config.limits.trailing_entries) = (1_000, 100);
             let (_stay, stop) = watch::channel(false);
             Box::pin(product::coordinator(runtime, config, Directory::New, stop)).await.expect("the coordinator runs");
         });
@@ -134,10 +133,10 @@ impl Wire {
         response
     }
 
-    /// Has the topic created, and waits until it is led. Its id.
-    pub async fn create_topic(&mut self, runtime: SimRuntime) -> Uuid {
+    /// Has a topic of one partition created unless it is there, and waits until it is led. Its id.
+    pub async fn create_topic(&mut self, runtime: SimRuntime, name: &'static str) -> Uuid {
         loop {
-            let topic = message!(CreatableTopic { name: TOPIC.into(), num_partitions: 1, replication_factor: 1 });
+            let topic = message!(CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1 });
             let create = message!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000 });
             self.ask(7, Request::CreateTopics(create)).await;
             let all = message!(MetadataRequest { topics: None });

@@ -47,7 +47,7 @@ impl<R: Runtime> Server<R> {
         if entry.kind == EntryKind::NoOp && self.leadership.as_ref().is_some_and(|own| own.term == entry.zxid.term()) {
             self.leadership_ready();
         }
-        self.maybe_snapshot();
+        self.maybe_snapshot(entry.payload.len());
     }
 
     fn observe_applied(&self, entry: &Entry) {
@@ -117,11 +117,13 @@ impl<R: Runtime> Server<R> {
         }
     }
 
-    fn maybe_snapshot(&mut self) {
-        if self.applied.index < self.snapshot_index + self.config.snapshot_entries {
+    fn maybe_snapshot(&mut self, applied_bytes: usize) {
+        self.bytes_since_snapshot += applied_bytes as u64;
+        let many = self.applied.index >= self.snapshot_index + self.config.snapshot_entries;
+        if !many && self.bytes_since_snapshot < self.config.snapshot_bytes {
             return;
         }
-        self.snapshot_index = self.applied.index;
+        (self.snapshot_index, self.bytes_since_snapshot) = (self.applied.index, 0);
         let (position, tree) = (self.applied, self.tree.clone());
         self.storage_ops.push(StorageOp::Snapshot { position, tree });
     }

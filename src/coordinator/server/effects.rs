@@ -92,7 +92,7 @@ impl<R: Runtime> Server<R> {
             Stored::Installed { position, tree } => {
                 self.tree = *tree;
                 self.applied = position;
-                self.snapshot_index = position.index;
+                (self.snapshot_index, self.bytes_since_snapshot) = (position.index, 0);
                 // Watches may have missed their events: clients come back and set them anew.
                 self.close_all_clients();
                 let state_digest = self.tree.state_digest();

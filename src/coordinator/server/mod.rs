@@ -103,6 +103,8 @@ pub(super) struct Server<R: Runtime> {
     applied: Position,
     /// The index at which the last snapshot was taken or begun.
     snapshot_index: u64,
+    /// Payload bytes of what was applied since.
+    bytes_since_snapshot: u64,
     links: BTreeMap<ServerId, mpsc::Sender<Bytes>>,
     storage: mpsc::Sender<Vec<StorageOp>>,
     storage_ops: Vec<StorageOp>,

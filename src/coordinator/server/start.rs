@@ -179,6 +179,7 @@ fn recover<R: Runtime>(
         tree,
         applied: position,
         snapshot_index: position.index,
+        bytes_since_snapshot: 0,
         links: BTreeMap::new(),
         storage,
         storage_ops: Vec::new(),
