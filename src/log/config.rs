@@ -3,9 +3,14 @@
 use crate::base::partition_state::Durability;
 use crate::base::plants::Plants;
 
-/// How far the durable point may lag before a sync is due, in bytes: it bounds how much a restart
-/// has to read (0.1 s at several GB/s).
+/// How far the durable point of a page-cache log may lag before a sync is due, in bytes: it bounds
+/// how much a restart has to read (0.1 s at several GB/s).
 pub const DURABLE_POINT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// In the synced class it never lags: each sync makes it durable too, before anything counts as
+/// synced. Were there acknowledged records above it, rot in them could not be told from a torn tail,
+/// and after a power cut this replica would lead without them (`standard` seed 1051).
+const SYNCED_DURABLE_POINT_BYTES: u64 = 1;
 
 /// The largest segment: positions are 31 bits wide in Kafka's index.
 pub const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
@@ -21,8 +26,8 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// What counts: what the operating system has, or what was synced (`flush.messages`).
     pub durability: Durability,
-    /// How many synced bytes may lie beyond the persisted durable point. Above that point damage
-    /// cannot be told from a torn tail, so the synced class wants it small.
+    /// From so many synced bytes beyond the persisted durable point on, a sync persists it anew.
+    /// Above that point damage cannot be told from a torn tail.
     pub durable_point_bytes: u64,
     /// How much of the tail is kept in memory.
     pub tail_bytes: usize,
@@ -41,7 +46,7 @@ impl LogConfig {
             durability,
             durable_point_bytes: match durability {
                 Durability::PageCache => DURABLE_POINT_BYTES,
-                Durability::Synced => 1024 * 1024,
+                Durability::Synced => SYNCED_DURABLE_POINT_BYTES,
             },
             tail_bytes: 1024 * 1024,
             plants: Plants::NONE,

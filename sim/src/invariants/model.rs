@@ -203,13 +203,14 @@ impl Model {
     }
 
     /// Rot may have changed what no checksum covers, such as a batch's epoch: what a damaged file
-    /// holds counts up to the first batch that its replica never had.
+    /// holds counts up to the first batch in whose place its replica had another. Beyond the replica's
+    /// end there may be one whose write failed half way, so that nobody told of it.
     pub(super) fn leave_out_rot(&self, node: Node, partition: &TopicPartition, log: &mut DiskLog) {
         let directory = partition.to_string();
         let rotted = self.rotted.iter().find(|(at, path)| *at == node && is_segment_in(path, &directory));
         let replica = self.names.get(partition).and_then(|at| self.partitions[*at].replicas.get(&node));
         let (Some((_, path)), Some(replica)) = (rotted, replica) else { return };
-        let had = |batch: &AppendedBatch| replica.log.holds(batch);
+        let had = |batch: &AppendedBatch| batch.base_offset >= replica.log.end || replica.log.holds(batch);
         let Some(first) = log.batches.iter().position(|batch| !had(batch)) else { return };
         log.batches.truncate(first);
         let reason = "bytes at rest were damaged".to_owned();
@@ -253,11 +254,11 @@ impl Model {
                 let unclean_allowed = self.topology.unclean_election;
                 self.partitions[at].take_state(&self.topology.brokers, *zxid, state, unclean_allowed);
             }
-            (Event::Controller(ControllerEvent::Found { state, .. }), Some(at)) => {
-                // It was committed at some zxid behind the last one that is known.
+            (Event::Controller(ControllerEvent::Found { state, written, .. }), Some(at)) => {
                 let known = self.partitions[at].state.as_ref();
                 if known.is_some_and(|(_, known)| known.partition_epoch < state.partition_epoch) {
-                    let zxid = known.map_or(Zxid(0), |(zxid, _)| Zxid(zxid.0 + 1));
+                    let after_known = known.map_or(Zxid(0), |(zxid, _)| Zxid(zxid.0 + 1));
+                    let zxid = written.map_or(after_known, |(_, zxid)| zxid);
                     let unclean_allowed = self.topology.unclean_election;
                     self.partitions[at].take_state(&self.topology.brokers, zxid, state, unclean_allowed);
                 }
@@ -391,6 +392,7 @@ impl Partition {
                 replica.log.truncate(*log_end);
                 replica.synced_end = replica.synced_end.min(*log_end);
             }
+            LogEvent::Rolled { .. } => {}
             LogEvent::StartAdvanced { log_start } => replica.log.advance_start(*log_start),
             LogEvent::Damaged { .. } => replica.suffered.calls_failed = true,
         }
