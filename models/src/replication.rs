@@ -267,6 +267,7 @@ impl World {
             brokers: (0..BROKERS).map(|b| registration(b, first_epoch(b), None, LastShutdown::Clean)).collect(),
             topics: [(Arc::from("t"), topic)].into(),
             settled: Default::default(),
+            written: Default::default(),
         };
         state.control(controller::Input::Elected { controller_epoch: ControllerEpoch(1), tree });
         for broker in 0..BROKERS {

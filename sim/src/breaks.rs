@@ -30,8 +30,8 @@ const DURABILITY_AND_LOG: &[Property] = &[
 const IN_SYNC: &[Property] = &[Property::IsrCompleteness, Property::FencedStaysFenced];
 /// IDM: idempotent order and uniqueness.
 const IDEMPOTENCE: &[Property] = &[Property::IdempotentOrder, Property::Duplicate, Property::NonmonotonicSend];
-/// LIVE: progress after healing.
-const LIVENESS: &[Property] = &[Property::Availability];
+/// LIVE: progress after healing, and of the high watermark at any time.
+const LIVENESS: &[Property] = &[Property::Availability, Property::HighWatermarkProgress];
 /// COORD: a committed znode survives in order.
 const COORDINATOR: &[Property] =
     &[Property::StateMachineSafety, Property::Linearizability, Property::SnapshotRead, Property::SessionOrder];

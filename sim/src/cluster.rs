@@ -408,6 +408,9 @@ pub fn host(part: Part) -> String {
     }
 }
 
+/// A segment that is full every few seconds at the standard load, so that retention has work.
+const SMALL_SEGMENT_BYTES: u64 = 6 * 1024;
+
 /// The world of a seed: its latencies and the way tasks are chosen.
 fn engine_config(plan: &Plan, trace: Option<std::ops::Range<u64>>) -> EngineConfig {
     let mut draw = Draw::new(plan.schedule.product_seed, "world");
@@ -448,7 +451,13 @@ fn broker_config(plan: &Plan, plants: Plants) -> broker::Config {
     let mut config = broker::Config::new(BrokerId(0), unset, coordinators);
     config.session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
     config.replica_lag_max = Duration::from_millis(plan.cluster.replica_lag_max_ms);
-    config.segment_bytes = draw.pick(&[8 * 1024, 64 * 1024, 1024 * 1024]).copied().unwrap_or(1024 * 1024);
+    config.segment_bytes =
+        draw.pick(&[SMALL_SEGMENT_BYTES, SMALL_SEGMENT_BYTES, 64 * 1024, 1024 * 1024]).copied().unwrap_or(1024 * 1024);
+    if config.segment_bytes == SMALL_SEGMENT_BYTES {
+        let segments = draw.pick(&[None, Some(1), Some(1), Some(2)]).copied().flatten();
+        config.retention_bytes = segments.map(|segments: u64| segments * SMALL_SEGMENT_BYTES);
+        config.retention_interval = Duration::from_millis(draw.between(500, 5_000));
+    }
     config.auto_create_topics = false;
     config.plants = plants;
     config

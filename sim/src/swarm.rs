@@ -56,8 +56,7 @@ pub fn draw_faults(
         schedule.faults.push(event);
     }
     if fixed.is_none() {
-        let partitions = crate::workloads::produce_consume::partitions_of(&cluster.topics);
-        bursts::draw_bursts(&partitions, clients, phases, draw).into_schedule(schedule);
+        bursts::draw_bursts(&cluster.topics, clients, phases, draw).into_schedule(schedule);
     }
 }
 

@@ -132,6 +132,8 @@ tampers! {
     CorruptAppend => LogMatching,
     /// A member of the in-sync set stops appending while the high watermark moves on.
     StallReplica => HighWatermarkSafety,
+    /// A leader does not move its high watermark although it may.
+    StallHighWatermark => HighWatermarkProgress,
     /// An applied entry of the coordinator has other bytes than on another server.
     CorruptApplied => StateMachineSafety,
     /// Another node takes up a leader's epoch.
@@ -163,6 +165,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
             edit_append(&mut edited.entries, kind, &mut draw)
         }
         Tamper::StallReplica => stall_replica(&mut edited.entries, &mut draw),
+        Tamper::StallHighWatermark => stall_high_watermark(&mut edited.entries, &mut draw),
         Tamper::CorruptApplied => corrupt_applied(&mut edited.entries, &mut draw),
         Tamper::DuplicateLeader => duplicate_leader(&mut edited.entries, &mut draw),
     }?;
@@ -397,6 +400,48 @@ fn stall_replica(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
     let at = *draw.pick(&choices)?;
     entries.remove(at);
     Some(())
+}
+
+/// Drops a leader's move of the high watermark, with all three replicas in sync, so that it waits for
+/// nobody else, and with a later event of that leader in which it has moved nothing.
+fn stall_high_watermark(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let moves = |observed: &Observed| {
+        matches!(&observed.event, Event::Replica(_, ReplicaEvent::HighWatermark { leads: true, maximal_in_sync, .. })
+            if maximal_in_sync.len() >= 3)
+    };
+    let mut choices = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let Entry::Event(observed) = entry else { continue };
+        if !moves(observed) {
+            continue;
+        }
+        let of_leader = entries[at + 1..].iter().filter_map(|entry| match entry {
+            Entry::Event(next) if next.node == observed.node && partition_of(next) == partition_of(observed) => {
+                Some(next)
+            }
+            _ => None,
+        });
+        let mut then = of_leader.skip_while(|next| next.time_ns == observed.time_ns && is_of_log_or_client(next));
+        let asked = then.next().is_some_and(|next| {
+            next.time_ns > observed.time_ns && next.incarnation == observed.incarnation && is_of_log_or_client(next)
+        });
+        choices.extend(asked.then_some(at));
+    }
+    let at = *draw.pick(&choices)?;
+    entries.remove(at);
+    Some(())
+}
+
+/// Whether an event says nothing of a replica's role, nor of its high watermark.
+fn is_of_log_or_client(observed: &Observed) -> bool {
+    matches!(
+        observed.event,
+        Event::Log(_, LogEvent::Appended { .. } | LogEvent::Rolled { .. } | LogEvent::Synced { .. })
+            | Event::Replica(
+                _,
+                ReplicaEvent::Acknowledged { .. } | ReplicaEvent::Served { .. } | ReplicaEvent::FollowerProgress { .. }
+            )
+    )
 }
 
 fn corrupt_applied(entries: &mut [Entry], draw: &mut Draw) -> Option<()> {

@@ -57,6 +57,9 @@ properties! {
     HighWatermarkSafety = "high_watermark_safety", false,
         "the high watermark never passes the counted log end of a running member of the maximal in-sync set, never moves while that set is smaller than min.insync.replicas, and no consumer reads past it",
         "Kip320 StrongIsr, KIP-966";
+    HighWatermarkProgress = "high_watermark_progress", false,
+        "what a leader knows to be on every replica that it waits for is committed in the step in which it learns so",
+        "KAFKA-13091";
     IsrCompleteness = "isr_completeness", true,
         "membership of the in-sync set, in the named incarnation, implies the log up to the high watermark",
         "StrongIsr, KIP-497, KIP-903";

@@ -73,6 +73,11 @@ pub enum LogEvent {
         /// The offset after it.
         log_end: i64,
     },
+    /// A segment was closed, and its producers' state written beside it; the next append begins another.
+    Rolled {
+        /// Where the new segment begins.
+        base_offset: i64,
+    },
     /// Everything up to `synced_end` is durable.
     Synced {
         /// The offset after the last durable record.
@@ -144,6 +149,16 @@ pub enum ReplicaEvent {
         /// The set that is proposed and not yet answered.
         proposed: Option<Vec<InSyncReplica>>,
     },
+    /// What the leader knows of a follower changed: what it fetched, or whether it keeps up.
+    FollowerProgress {
+        /// The follower.
+        broker: BrokerId,
+        /// The incarnation that fetched last and the offset from which it did: it holds all below. None
+        /// if that does not count any more.
+        fetched: Option<(BrokerEpoch, i64)>,
+        /// Whether the high watermark waits for it even while it is not in sync.
+        keeps_up: bool,
+    },
     /// A produce request was answered without an error.
     Acknowledged {
         /// The epoch in which it was appended.
@@ -204,6 +219,9 @@ pub enum ControllerEvent {
         partition: TopicPartition,
         /// Its state now.
         state: PartitionState,
+        /// The epoch of the controller that wrote it, and the write's place in the coordinator's
+        /// history, where they were read.
+        written: Option<(ControllerEpoch, Zxid)>,
     },
     /// A broker's registration was seen.
     BrokerStarted {

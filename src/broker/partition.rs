@@ -340,6 +340,9 @@ impl<R: Runtime> Section<'_, R> {
     }
 
     fn observe_appended(&self, info: &crate::log::AppendInfo) {
+        if info.rolled {
+            self.observe_log(|| LogEvent::Rolled { base_offset: info.base_offset });
+        }
         for (batch, log_end) in info.batches() {
             self.observe_log(|| LogEvent::Appended { batch, log_end });
         }

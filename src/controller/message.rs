@@ -27,6 +27,8 @@ pub struct Tree {
     pub topics: BTreeMap<Arc<str>, TopicMetadata>,
     /// What [`Change::Settle`] left.
     pub settled: BTreeMap<BrokerId, BrokerEpoch>,
+    /// Who wrote each state, and when. Nothing is decided by it.
+    pub written: BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
 }
 
 /// A leader's proposal for one partition (AlterPartition, KIP-497, KIP-903).

@@ -39,6 +39,7 @@ pub use message::{
 };
 pub use registration::{LastShutdown, Lineage, Registration};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::event::ControllerEvent;
@@ -98,32 +99,37 @@ impl Controller {
             return;
         }
         self.depose(false, effects);
+        let written = tree.written.clone();
         self.active = Some(Active::new(controller_epoch, tree));
         effects.push(Effect::Observe(ControllerEvent::Elected { controller_epoch }));
-        self.observe_found(&ClusterMetadata::default(), effects);
+        self.observe_found(&ClusterMetadata::default(), &written, effects);
         self.push_snapshots(effects);
     }
 
     fn on_tree_read(&mut self, tree: Tree, effects: &mut Vec<Effect>) {
         let Some(active) = &mut self.active else { return };
         if active.outstanding == Outstanding::Read {
+            let written = tree.written.clone();
             let before = active.adopt(tree);
-            self.observe_found(&before, effects);
+            self.observe_found(&before, &written, effects);
             self.push_snapshots(effects);
         }
     }
 
     /// Tells of the states that are others than `before`.
-    fn observe_found(&self, before: &ClusterMetadata, effects: &mut Vec<Effect>) {
+    fn observe_found(
+        &self,
+        before: &ClusterMetadata,
+        written: &BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(active) = &self.active else { return };
         let differs =
             |(partition, state): &(TopicPartition, &PartitionState)| before.partition(partition) != Some(*state);
-        effects.extend(
-            active
-                .partitions()
-                .filter(differs)
-                .map(|(partition, state)| Effect::Observe(ControllerEvent::Found { partition, state: state.clone() })),
-        );
+        effects.extend(active.partitions().filter(differs).map(|(partition, state)| {
+            let written = written.get(&partition).copied();
+            Effect::Observe(ControllerEvent::Found { partition, state: state.clone(), written })
+        }));
     }
 
     /// Leaves office. `refused` says whether it learned so from a write.

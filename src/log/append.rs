@@ -37,6 +37,8 @@ pub struct AppendInfo {
     pub log_end: i64,
     /// The batches as written.
     pub bytes: Bytes,
+    /// Whether it begins a new segment: the one before was closed.
+    pub rolled: bool,
     /// A sync is due: see [`Log::sync_is_due`].
     pub sync_is_due: bool,
 }
@@ -178,7 +180,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
     /// Writes verified batches that continue the log, and takes them in.
     fn write(&mut self, bytes: Bytes, next_offset: i64) -> Result<AppendInfo, LogError> {
         assert!(!self.cut_is_unsynced, "a truncation is synced before anything is appended");
-        let base_offset = self.log_end;
+        let (base_offset, segments) = (self.log_end, self.segments.len());
         if !bytes.is_empty() {
             self.roll_if_full(bytes.len() as u64, next_offset)?;
             let directory = self.directory.clone();
@@ -190,7 +192,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
             assert_eq!(self.log_end, next_offset);
             self.tail.push(base_offset, next_offset, bytes.clone(), self.config.tail_bytes);
         }
-        Ok(AppendInfo { base_offset, log_end: self.log_end, bytes, sync_is_due: self.sync_is_due() })
+        let rolled = self.segments.len() > segments;
+        Ok(AppendInfo { base_offset, log_end: self.log_end, bytes, rolled, sync_is_due: self.sync_is_due() })
     }
 
     fn take_in(&mut self, bytes: &Bytes) {

@@ -38,9 +38,13 @@ impl Replica {
         let log_end = self.log.log_end;
         let lagging = self.lagging();
         let Role::Leader(leading) = &mut self.role else { return };
-        for progress in leading.followers.values_mut() {
-            progress.caught_up = progress.has_reached(log_end);
+        for (broker, progress) in &mut leading.followers {
+            let keeps_up = progress.has_reached(log_end);
+            let kept_up = std::mem::replace(&mut progress.caught_up, keeps_up);
             progress.refused = false;
+            if kept_up != keeps_up {
+                effects.push(progress.observed(*broker));
+            }
         }
         if let Some(proposal) = self.proposal() {
             effects.push(Effect::ProposeInSync(proposal));
@@ -49,6 +53,9 @@ impl Replica {
             let members = committed.filter(|member| !lagging.contains(&member.broker)).copied().collect();
             self.propose(members, effects);
         }
+        // A follower outside of the set that stopped is not waited for any longer, and no other's fetch
+        // need come that would be news.
+        self.advance_high_watermark(effects);
     }
 
     /// The members that have not reached the log end since the last check.
@@ -144,6 +151,11 @@ impl Leading {
 }
 
 impl Progress {
+    /// Tells observers of it.
+    pub(super) fn observed(&self, broker: BrokerId) -> Effect {
+        Effect::Observe(ReplicaEvent::FollowerProgress { broker, fetched: self.fetched, keeps_up: self.caught_up })
+    }
+
     fn has_reached(&self, log_end: i64) -> bool {
         self.fetched.is_some_and(|(_, offset)| offset >= log_end)
     }

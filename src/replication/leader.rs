@@ -56,10 +56,14 @@ impl Replica {
             if matches!(refusal, Refusal::FencedLeaderEpoch | Refusal::StaleBrokerEpoch) {
                 effects.push(Effect::Observe(ReplicaEvent::Fenced));
             }
+            if matches!(refusal, Refusal::OffsetOutOfRange { .. }) {
+                // Whoever is forgotten is not waited for any longer.
+                self.advance_high_watermark(effects);
+            }
             effects.push(Effect::Refused(refusal));
             return;
         }
-        let is_news = self.count_fetch(&fetch);
+        let is_news = self.count_fetch(&fetch, effects);
         // Asked at each fetch, news or not: what kept an idle follower out before (another proposal, a
         // refusal) may be over, and its fetches will never tell anything new.
         self.propose_to_admit(&fetch, effects);
@@ -85,6 +89,7 @@ impl Replica {
         if fetch.offset < log_start || fetch.offset > log_end {
             // What it acknowledged before, it is about to drop.
             *progress = Progress::default();
+            effects.push(progress.observed(fetch.replica));
             return Err(Refusal::OffsetOutOfRange { log_start, log_end });
         }
         Ok(())
@@ -102,7 +107,7 @@ impl Replica {
     }
 
     /// Notes how far the follower is; says whether that is news.
-    fn count_fetch(&mut self, fetch: &FollowerFetch) -> bool {
+    fn count_fetch(&mut self, fetch: &FollowerFetch, effects: &mut Vec<Effect>) -> bool {
         let log_end = self.log.log_end;
         let Role::Leader(leading) = &mut self.role else { return false };
         let Some(progress) = leading.followers.get_mut(&fetch.replica) else { return false };
@@ -116,6 +121,9 @@ impl Replica {
             fetch.offset >= log_end || (before.fetched.is_some() && fetch.offset >= before.end_at_fetch);
         progress.end_at_fetch = log_end;
         progress.fetched = Some((fetch.broker_epoch, fetch.offset));
+        if (progress.fetched, progress.caught_up) != (before.fetched, before.caught_up) {
+            effects.push(progress.observed(fetch.replica));
+        }
         *progress != before
     }
 

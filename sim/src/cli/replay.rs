@@ -78,12 +78,12 @@ fn print_entry(entry: &Entry) {
 fn is_frequent(event: &Event) -> bool {
     use CoordinatorEvent::{Applied, NodeChanged, Notified, Replied, WatchTriggered};
     use LogEvent::{Appended, Synced};
-    use ReplicaEvent::{Acknowledged, HighWatermark, Served};
+    use ReplicaEvent::{Acknowledged, FollowerProgress, HighWatermark, Served};
     matches!(
         event,
         Event::Coordinator(
             Applied { .. } | NodeChanged { .. } | Notified { .. } | Replied { .. } | WatchTriggered { .. }
         ) | Event::Log(_, Appended { .. } | Synced { .. })
-            | Event::Replica(_, Acknowledged { .. } | HighWatermark { .. } | Served { .. })
+            | Event::Replica(_, Acknowledged { .. } | FollowerProgress { .. } | HighWatermark { .. } | Served { .. })
     )
 }

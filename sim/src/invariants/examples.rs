@@ -226,6 +226,24 @@ impl Cluster {
         );
     }
 
+    /// What comes next comes in the instant of what came last.
+    pub fn in_the_same_instant(&mut self) {
+        self.now_ns -= 1;
+    }
+
+    /// `leader` was told that `follower` holds everything below `offset`.
+    pub fn told(&mut self, leader: Node, follower: Node, offset: i64, keeps_up: bool) {
+        let fetched = Some((self.broker_epoch(follower), offset));
+        self.replica(leader, ReplicaEvent::FollowerProgress { broker: Self::broker(follower), fetched, keeps_up });
+    }
+
+    /// `leader` knows of this committed set, and of a proposal on its way.
+    pub fn in_sync(&mut self, leader: Node, committed: &[Node], proposed: Option<&[Node]>) {
+        let leader_epoch = LeaderEpoch(self.leader_epoch);
+        let (committed, proposed) = (self.members(committed), proposed.map(|nodes| self.members(nodes)));
+        self.replica(leader, ReplicaEvent::InSync { leader_epoch, committed, proposed });
+    }
+
     pub fn acknowledge(&mut self, leader: Node, base_offset: i64, last_offset: i64) {
         let leader_epoch = LeaderEpoch(self.leader_epoch);
         self.replica(leader, ReplicaEvent::Acknowledged { leader_epoch, base_offset, last_offset, acks: -1 });
@@ -236,12 +254,16 @@ impl Cluster {
     pub fn commit_three_batches(&mut self) {
         self.elect(N3);
         self.commit_state(N3, &[N3, N4, N5]);
+        self.in_sync(N3, &[N3, N4, N5], None);
         for node in [N3, N4, N5] {
             for (base, last) in [(0, 1), (2, 4), (5, 5)] {
                 self.append(node, batch(base, last, 1));
             }
             self.sync(node, 6);
         }
+        self.told(N3, N4, 6, true);
+        self.told(N3, N5, 6, true);
+        self.in_the_same_instant();
         self.expose(N3, 6, &[N3, N4, N5]);
         for (base, last) in [(0, 1), (2, 4), (5, 5)] {
             self.acknowledge(N3, base, last);

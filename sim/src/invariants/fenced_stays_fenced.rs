@@ -155,6 +155,10 @@ impl Invariant for FencedStaysFenced {
             Event::Controller(ControllerEvent::Committed { state, controller_epoch, zxid, .. }) => {
                 self.committed(seen, at, partition, *zxid, (*controller_epoch, state));
             }
+            // A deposed controller's write, of which nobody else may ever tell (KAFKA-6082).
+            Event::Controller(ControllerEvent::Found { state, written: Some((controller_epoch, zxid)), .. }) => {
+                self.committed(seen, at, partition, *zxid, (*controller_epoch, state));
+            }
             _ => {}
         }
     }

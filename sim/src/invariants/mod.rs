@@ -11,6 +11,7 @@
 pub mod budget;
 pub mod committed_survives;
 pub mod fenced_stays_fenced;
+pub mod high_watermark_progress;
 pub mod high_watermark_safety;
 pub mod idempotent_order;
 pub mod isr_completeness;
@@ -115,6 +116,7 @@ impl Invariants {
             Box::new(leader_completeness::LeaderCompleteness::new()),
             Box::new(committed_survives::CommittedSurvives::new()),
             Box::new(high_watermark_safety::HighWatermarkSafety::new()),
+            Box::new(high_watermark_progress::HighWatermarkProgress::new()),
             Box::new(isr_completeness::IsrCompleteness::new()),
             Box::new(fenced_stays_fenced::FencedStaysFenced::new()),
             Box::new(idempotent_order::IdempotentOrder::new()),

@@ -79,7 +79,7 @@ impl Roles {
                 Some((Happening::ControllerElected, None))
             }
             Event::Controller(
-                ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state },
+                ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state, .. },
             ) => {
                 let now = state.in_sync.len();
                 let before = self.in_sync.insert(partition.clone(), now)?;
@@ -108,6 +108,10 @@ impl Roles {
             LogEvent::Appended { .. } => {
                 let leads = self.leaders.get(partition).is_some_and(|(_, leader)| *leader == node);
                 Some(if leads { Happening::Appended } else { Happening::Fetched })
+            }
+            LogEvent::Rolled { .. } => {
+                let leads = self.leaders.get(partition).is_some_and(|(_, leader)| *leader == node);
+                leads.then_some(Happening::SegmentRolled)
             }
             LogEvent::Truncated { .. } => Some(Happening::Truncated),
             _ => None,

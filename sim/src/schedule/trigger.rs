@@ -16,6 +16,8 @@ pub enum Happening {
     Appended,
     /// A follower appended a batch to the partition.
     Fetched,
+    /// A leader closed a segment of the partition and began another.
+    SegmentRolled,
     /// acks=all was acknowledged.
     Acknowledged,
     /// The leader's high watermark moved.

@@ -6,15 +6,19 @@
 //! not matter what came before.
 
 use wyrdlog::base::ids::TopicPartition;
+use wyrdlog::base::partition_state::Durability;
 
 use crate::draw::Draw;
-use crate::scenario::Phases;
+use crate::scenario::{Phases, Topic};
 use crate::schedule::{Action, FaultEvent, Happening, Schedule, Shape, Target, Trigger};
+use crate::workloads::produce_consume::partitions_of;
 
 /// Seeds of a hundred with faults that have bursts.
 const BURST_PERCENT: u64 = 40;
 /// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
 const ALONE_PERCENT: u64 = 50;
+/// The number under which [`Burst::down_at_a_roll`] is drawn.
+const DOWN_AT_A_ROLL: u64 = 3;
 /// How long it takes at most until what a burst waits for has happened.
 const LASTS_MS: u64 = 12_000;
 
@@ -34,20 +38,28 @@ impl Bursts {
     }
 }
 
-/// Draws the bursts of one seed around partitions out of `partitions`, if it has any.
-pub(super) fn draw_bursts(partitions: &[TopicPartition], clients: u32, phases: Phases, draw: &mut Draw) -> Bursts {
+/// Draws the bursts of one seed around partitions of `topics`, if it has any.
+pub(super) fn draw_bursts(topics: &[Topic], clients: u32, phases: Phases, draw: &mut Draw) -> Bursts {
+    let all = partitions_of(topics);
+    let is_synced = |topic: &&Topic| topic.durability == Durability::Synced;
+    let synced = partitions_of(&topics.iter().filter(is_synced).cloned().collect::<Vec<_>>());
     let (any, alone) = (draw.percent(BURST_PERCENT), draw.percent(ALONE_PERCENT));
     let mut faults = Vec::new();
     let count = if any { draw.between(1, 3) } else { 0 };
     for _ in 0..count {
         let latest_ms = phases.faults_ms.saturating_sub(LASTS_MS);
         let begins_ms = phases.warm_up_ms + draw.below(latest_ms.max(1));
+        let kind = draw.below(5);
+        // Only who counts after a power cut leads with what it tore.
+        let partitions = if kind == DOWN_AT_A_ROLL && !synced.is_empty() { &synced } else { &all };
         let Some(partition) = draw.pick(partitions).cloned() else { continue };
         let mut burst = Burst { partition, begins_ms, draw };
-        faults.extend(match burst.draw.below(3) {
+        faults.extend(match kind {
             0 => burst.lost_on_the_way_in(),
             1 => burst.elections_in_a_row(),
-            _ => burst.late_retry(clients),
+            2 => burst.late_retry(clients),
+            DOWN_AT_A_ROLL => burst.down_at_a_roll(),
+            _ => burst.deposed_in_the_middle(),
         });
     }
     Bursts { alone: alone && !faults.is_empty(), faults }
@@ -144,6 +156,38 @@ impl Burst<'_> {
             burst.push(self.event(when, fall, 20, 1_500));
         }
         burst
+    }
+
+    /// The controller's own replica has fallen behind, so that its end changes nothing for the
+    /// partition. Just when it is about to be admitted again, by a write of its own, the controller
+    /// is cut off for longer than its session lasts.
+    fn deposed_in_the_middle(&mut self) -> Vec<FaultEvent> {
+        let slow_ms = self.draw.between(2_500, 5_000);
+        let slow = FaultEvent {
+            when: Trigger::At { at_ms: self.begins_ms },
+            action: Action::SlowDisk { target: Target::Controller, factor: self.draw.between(300, 1_000) as u32 },
+            for_ms: Some(slow_ms),
+        };
+        let when = self.first(Happening::InSyncProposed, self.begins_ms + slow_ms, 5);
+        let (shape, targets) = (Shape::Symmetric, vec![Target::Controller]);
+        let cut = Action::Partition { shape, targets, resets: self.draw.percent(30), in_parts: false };
+        vec![slow, self.event(when, cut, 2_500, 7_000)]
+    }
+
+    /// The leader of a slow disk loses power around the end of a segment, and the others are away for
+    /// so long that it is asked again for what it had not answered.
+    fn down_at_a_roll(&mut self) -> Vec<FaultEvent> {
+        let (target, factor) = (self.leader(), self.draw.between(10, 200) as u32);
+        let slow = FaultEvent {
+            when: Trigger::At { at_ms: self.begins_ms },
+            action: Action::SlowDisk { target, factor },
+            for_ms: Some(LASTS_MS),
+        };
+        let when = self.first(Happening::SegmentRolled, self.begins_ms, 400);
+        let others = (0..2).map(|nth| Target::Follower(self.partition.clone(), nth)).collect();
+        let away = self.event(when.clone(), Action::Crash { targets: others }, 2_500, 5_000);
+        let cut = Action::PowerLoss { targets: vec![self.leader()] };
+        vec![slow, away, self.event(when, cut, 20, 300)]
     }
 
     /// A client does not hear that its batch was appended, and tries again much later: at another

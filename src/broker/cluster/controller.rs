@@ -19,7 +19,7 @@ use crate::client::coordinator::{CoordinatorClient, CoordinatorError};
 use crate::controller::{
     Answer, Change, Controller, Effect, Input, Outcome, Refusal, Registration, Request, RequestId, Tree, WriteId,
 };
-use crate::runtime::{Runtime, timeout};
+use crate::runtime::{Runtime, Task, timeout};
 use crate::wire::zookeeper::{MultiOp, MultiResult};
 
 /// What the controller's task is told.
@@ -155,7 +155,10 @@ impl<R: Runtime> ControllerTask<R> {
         let ops = writes::operations(term.office, fenced, changes, committed);
         let (plane, client) = (self.plane.clone(), term.client.clone());
         let work = async move {
-            let result = write_once(&plane, &client, ops).await;
+            let result = match fenced {
+                true => write_once(&plane, &client, ops).await,
+                false => write_in_whatever_session(&plane, ops).await,
+            };
             let outcome = writes::outcome(fenced, &result);
             if let Err(error) = result {
                 tracing::info!(%error, ?outcome, "a write of the controller failed");
@@ -163,7 +166,12 @@ impl<R: Runtime> ControllerTask<R> {
             // The task is there as long as the broker.
             let _ = plane.controller.send(Command::Written { write, outcome }).await;
         };
-        term._work = Some(self.plane.shared.runtime.spawn("controller-write", work));
+        let work = self.plane.shared.runtime.spawn("controller-write", work);
+        match fenced {
+            true => term._work = Some(work),
+            // It outlives the office: that it is not fenced is the planted bug.
+            false => work.detach(),
+        }
     }
 
     fn read_tree(&mut self) {
@@ -200,6 +208,28 @@ async fn write_once<R: Runtime>(
     let patience = plane.shared.config.session_timeout;
     let answer = timeout(&plane.shared.runtime, patience, client.multi(ops)).await;
     answer.unwrap_or(Err(CoordinatorError::ConnectionLoss))
+}
+
+/// The planted bug KAFKA-6082: what a controller has begun to write goes on in the next session when
+/// its own has expired, without a check of the epoch, whoever is the controller then.
+async fn write_in_whatever_session<R: Runtime>(
+    plane: &Plane<R>,
+    ops: Vec<MultiOp>,
+) -> Result<Vec<MultiResult>, CoordinatorError> {
+    loop {
+        let session = plane.session.borrow().clone();
+        let result = match session {
+            Some(client) => write_once(plane, &client, ops.clone()).await,
+            None => Err(CoordinatorError::ConnectionLoss),
+        };
+        match result {
+            Err(error) if error.is_ambiguous() || error.failed_operation().is_none() => {
+                tracing::info!(%error, "a write of the controller goes on");
+                plane.pause().await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Ends with the office at the latest, which drops it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::znodes::{BadZnode, broker, partition_state, settled, topic, topic_config};
-use crate::base::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Zxid};
 use crate::base::znode::{ErrorCode, Stat};
 use crate::client::coordinator::{CoordinatorClient, CoordinatorError, PendingReply};
 use crate::controller::metadata::TopicMetadata;
@@ -37,29 +37,32 @@ pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
     let (names, _) = client.get_children(topic::PARENT, false).await?;
     let assigned = read_all(client, names.iter().map(|name| topic::path(name)), false).await?;
     let settings = read_all(client, names.iter().map(|name| topic_config::path(name)), false).await?;
-    let mut topics = BTreeMap::new();
+    let (mut topics, mut written) = (BTreeMap::new(), BTreeMap::new());
     for ((name, assigned), settings) in names.into_iter().zip(assigned).zip(settings) {
         // A topic that is deleted in between has been deleted by a newer controller.
         let (assigned, settings) = (there(assigned)?, there(settings)?);
         let topic::Topic { id, replicas } = topic::decode(&name, &assigned.0)?;
         let settings = topic_config::decode(&name, &settings.0)?;
-        let partitions = read_partitions(client, &name, replicas).await?;
+        let partitions = read_partitions(client, &name, replicas, &mut written).await?;
         topics.insert(name, TopicMetadata { id, settings, partitions });
     }
-    Ok(Tree { brokers: Vec::new(), topics, settled })
+    Ok(Tree { brokers: Vec::new(), topics, settled, written })
 }
 
 async fn read_partitions(
     client: &CoordinatorClient,
     name: &Arc<str>,
     replicas: Vec<Vec<BrokerId>>,
+    written: &mut BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
 ) -> Result<Vec<crate::base::partition_state::PartitionState>, ReadError> {
     let partition = |index| TopicPartition::new(name.clone(), index);
     let paths = (0..).take(replicas.len()).map(|index| partition_state::path(&partition(index)));
     let nodes = read_all(client, paths, false).await?;
     let states = (0..).zip(replicas).zip(nodes).map(|((index, replicas), node)| {
-        let (data, stat) = there(node)?;
-        Ok(partition_state::decode(&partition(index), replicas, stat.version, &data)?)
+        let (partition, (data, stat)) = (partition(index), there(node)?);
+        let (state, controller_epoch) = partition_state::decode(&partition, replicas, stat.version, &data)?;
+        written.insert(partition, (controller_epoch, Zxid(stat.mzxid)));
+        Ok(state)
     });
     states.collect()
 }

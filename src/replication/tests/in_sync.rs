@@ -134,6 +134,36 @@ fn a_follower_that_keeps_up_is_waited_for_until_it_can_join() {
 /// Found by the simulator (`standard`, seed 25): a follower of an idle partition was refused once,
 /// because the controller had not yet seen its registration. Its later fetches told the leader
 /// nothing new, and only news was looked at, so that it stayed outside for ever.
+/// A removed member is waited for until the next check, lest it never come back in under load. The
+/// check once forgot to move the high watermark: where nothing was appended any more, a produce request
+/// waited for a fetch that would have been news, and none came.
+#[test]
+fn the_check_that_gives_up_a_removed_member_commits_what_the_others_have() {
+    let mut shell = leading(2, &[1, 2, 3], Plants::NONE);
+    shell.fetch(3, 0, 0);
+    shell.produce(1);
+    shell.fetch(2, 0, 1);
+    shell.state(Some(1), 0, 1, &[1, 2]);
+    assert_eq!(shell.high_watermark(), 0, "it may be about to come back");
+    shell.step(Input::InSyncCheck);
+    assert_eq!(shell.high_watermark(), 1);
+}
+
+/// As above, where the removed member comes back with an empty disk (`standard` seed 216).
+#[test]
+fn forgetting_a_follower_that_lost_its_log_commits_what_the_others_have() {
+    let mut shell = leading(2, &[1, 2, 3], Plants::NONE);
+    shell.produce(1);
+    shell.fetch(2, 0, 1);
+    shell.fetch(3, 0, 1);
+    shell.produce(1);
+    shell.fetch(2, 0, 2);
+    shell.state(Some(1), 0, 1, &[1, 2]);
+    assert_eq!(shell.high_watermark(), 1, "it may be about to come back");
+    shell.fetch_as(3, 77, 0, 9);
+    assert_eq!(shell.high_watermark(), 2);
+}
+
 #[test]
 fn an_idle_follower_that_was_refused_is_proposed_again_at_its_next_fetch_after_a_check() {
     let mut shell = leading(1, &[1, 2], Plants::NONE);

@@ -60,13 +60,14 @@ pub fn encode(state: &PartitionState, controller_epoch: ControllerEpoch) -> Byte
     })
 }
 
-/// The state of `partition`, whose replicas and znode's version are given.
+/// The state of `partition`, whose replicas and znode's version are given, and the epoch of the
+/// controller that wrote it.
 pub fn decode(
     partition: &TopicPartition,
     replicas: Vec<BrokerId>,
     partition_epoch: i32,
     data: &[u8],
-) -> Result<PartitionState, BadZnode> {
+) -> Result<(PartitionState, ControllerEpoch), BadZnode> {
     let path = path(partition);
     let json: Json = from_json(&path, data)?;
     check_version(&path, json.version, VERSION..=VERSION)?;
@@ -76,7 +77,7 @@ pub fn decode(
     let members = json.isr.into_iter().zip(json.isr_broker_epochs);
     let mut in_sync: Vec<_> = members.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
     in_sync.sort_unstable();
-    Ok(PartitionState {
+    let state = PartitionState {
         leader: Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0),
         leader_epoch: json.leader_epoch,
         partition_epoch,
@@ -84,7 +85,8 @@ pub fn decode(
         in_sync,
         eligible_leaders: json.eligible_leaders,
         last_known_leader: json.last_known_leader,
-    })
+    };
+    Ok((state, json.controller_epoch))
 }
 
 #[cfg(test)]
@@ -111,14 +113,17 @@ mod tests {
         let data = encode(&state(), ControllerEpoch(9));
         let text = r#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2],"isr_broker_epochs":[30,40],"eligible_leaders":[3],"last_known_leader":null}"#;
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
-        assert_eq!(decode(&partition, state().replicas, 4, &data), Ok(state()));
+        assert_eq!(decode(&partition, state().replicas, 4, &data), Ok((state(), ControllerEpoch(9))));
     }
 
     #[test]
     fn a_partition_without_a_leader_survives() {
         let state = PartitionState { leader: None, last_known_leader: Some(BrokerId(2)), ..state() };
         let data = encode(&state, ControllerEpoch(9));
-        assert_eq!(decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &data), Ok(state));
+        assert_eq!(
+            decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &data),
+            Ok((state, ControllerEpoch(9)))
+        );
     }
 
     #[test]
