@@ -14,14 +14,38 @@ pub(super) fn answer<R: Runtime>(
     partitions: &Partitions<R>,
     request: &OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let asks = if request.replica_id >= 0 { Asks::Follower } else { Asks::Consumer };
     let topics = request.topics.iter().map(|topic| {
-        let ends = topic.partitions.iter().map(|asked| end_of(partitions, topic.topic.as_str(), asked)).collect();
+        let ends = topic.partitions.iter().map(|asked| end_of(partitions, topic.topic.as_str(), asked, asks)).collect();
         message!(OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions: ends })
     });
     message!(OffsetForLeaderEpochResponse { topics: topics.collect() })
 }
 
-fn end_of<R: Runtime>(partitions: &Partitions<R>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+/// Who asks.
+#[derive(Clone, Copy)]
+enum Asks {
+    Follower,
+    Consumer,
+}
+
+impl Asks {
+    /// How an epoch is answered that is older than the log. Kafka answers with the epoch itself, which
+    /// tells a consumer to go on at the log start. A follower must know that nothing is shared.
+    fn unknown(self, requested: i32) -> i32 {
+        match self {
+            Asks::Follower => -1,
+            Asks::Consumer => requested,
+        }
+    }
+}
+
+fn end_of<R: Runtime>(
+    partitions: &Partitions<R>,
+    topic: &str,
+    asked: &OffsetForLeaderPartition,
+    asks: Asks,
+) -> EpochEndOffset {
     let claimed = Some(LeaderEpoch(asked.current_leader_epoch)).filter(|epoch| epoch.0 >= 0);
     let end = partitions
         .find(TopicName { name: topic, id: TopicId::ZERO }, asked.partition)
@@ -29,7 +53,7 @@ fn end_of<R: Runtime>(partitions: &Partitions<R>, topic: &str, asked: &OffsetFor
     match end {
         Ok(end) => message!(EpochEndOffset {
             partition: asked.partition,
-            leader_epoch: end.leader_epoch.0,
+            leader_epoch: end.leader_epoch.map_or_else(|| asks.unknown(asked.leader_epoch), |epoch| epoch.0),
             end_offset: end.end_offset,
         }),
         Err(error) => message!(EpochEndOffset {

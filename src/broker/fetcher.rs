@@ -282,7 +282,8 @@ impl<R: Runtime> Rounds<R> {
         if let Err(error) = ErrorCode::check(answer.error_code) {
             return self.refused(&asked.partition.name, error);
         }
-        let end = EpochEnd { leader_epoch: LeaderEpoch(answer.leader_epoch), end_offset: answer.end_offset };
+        let known = (answer.leader_epoch >= 0).then_some(LeaderEpoch(answer.leader_epoch));
+        let end = EpochEnd { leader_epoch: known, end_offset: answer.end_offset };
         let leader_epoch = asked.leader_epoch;
         asked.partition.tell(Input::EpochEndAnswer { leader_epoch, requested, answer: end });
     }

@@ -19,9 +19,9 @@ pub enum Acknowledge {
 /// Where an epoch ends in the leader's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EpochEnd {
-    /// The largest epoch of the leader's that is not above the requested one.
-    pub leader_epoch: LeaderEpoch,
-    /// Where it ends.
+    /// The largest epoch of the leader's that is not above the requested one; none if all of its are.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Where it ends, or where the leader's log begins.
     pub end_offset: i64,
 }
 

@@ -60,9 +60,10 @@ impl Replica {
         if !truncating || !self.expects(leader_epoch) || self.log.epochs.latest() != Some(requested) {
             return;
         }
+        let Some(known) = answer.leader_epoch else { return self.begin_anew(answer.end_offset, effects) };
         let log = &self.log;
-        let (to, agreed) = match log.epochs.end_of_largest_up_to(answer.leader_epoch, log.log_end) {
-            Some((epoch, end)) if epoch == answer.leader_epoch => (end.min(answer.end_offset), true),
+        let (to, agreed) = match log.epochs.end_of_largest_up_to(known, log.log_end) {
+            Some((epoch, end)) if epoch == known => (end.min(answer.end_offset), true),
             Some((_, end)) => (end, false),
             None => (answer.end_offset, true),
         };
@@ -70,6 +71,20 @@ impl Replica {
         if agreed || self.log.epochs.latest().is_none() {
             self.enter(Phase::Fetching);
         }
+    }
+
+    /// The leader's log begins at `to`, with a later epoch than any of this log's: nothing here is known
+    /// to be shared. What retention has removed there may differ here, and must not stay below.
+    fn begin_anew(&mut self, to: i64, effects: &mut Vec<Effect>) {
+        if to <= self.log.log_start {
+            self.truncate(self.log.log_start, effects);
+        } else if to < self.high_watermark {
+            let fault = Fault::TruncationBelowHighWatermark { to, high_watermark: self.high_watermark };
+            return self.fail(fault, effects);
+        } else {
+            self.reset(to, effects);
+        }
+        self.enter(Phase::Fetching);
     }
 
     fn truncate(&mut self, to: i64, effects: &mut Vec<Effect>) {

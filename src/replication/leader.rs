@@ -148,15 +148,14 @@ impl Replica {
         let log = &self.log;
         if self.plants.is(Plant::Kip279) && !log.epochs.contains(requested) {
             effects.push(Effect::PlantTaken(Plant::Kip279));
-            return EpochEnd { leader_epoch: requested, end_offset: log.log_end };
+            return EpochEnd { leader_epoch: Some(requested), end_offset: log.log_end };
         }
         match log.epochs.end_of_largest_up_to(requested, log.log_end) {
-            Some((leader_epoch, end_offset)) => EpochEnd { leader_epoch, end_offset },
-            // Every record of that epoch and of those before it is gone here: nothing below the
-            // first epoch's start is shared.
+            Some((leader_epoch, end_offset)) => EpochEnd { leader_epoch: Some(leader_epoch), end_offset },
+            // Retention has removed every record of that epoch and of those before it.
             None => {
                 let first = log.epochs.entries().first().map_or(log.log_start, |entry| entry.start_offset);
-                EpochEnd { leader_epoch: requested, end_offset: first }
+                EpochEnd { leader_epoch: None, end_offset: first }
             }
         }
     }

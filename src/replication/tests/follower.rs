@@ -60,7 +60,7 @@ fn kip_101_truncates_to_the_high_watermark_with_the_plant() {
 fn nothing_is_asked_while_a_truncation_or_an_append_is_outstanding() {
     let mut shell = following(&[(3, 0)], 8, Plants::NONE);
     let mut effects = Vec::new();
-    let answer = EpochEnd { leader_epoch: LeaderEpoch(3), end_offset: 6 };
+    let answer = EpochEnd { leader_epoch: Some(LeaderEpoch(3)), end_offset: 6 };
     let input = Input::EpochEndAnswer { leader_epoch: LeaderEpoch(5), requested: LeaderEpoch(3), answer };
     shell.replica.step(input, &mut effects);
     assert_eq!(shell.replica.next_request(), None);
@@ -115,6 +115,20 @@ fn a_log_behind_the_leaders_start_begins_anew_there_with_its_high_watermark() {
     assert!(effects.contains(&Effect::ResetLog { generation: 1, to: 40 }));
     assert_eq!((shell.replica.log_start(), shell.high_watermark()), (40, 40));
     assert_eq!(shell.replica.next_request(), fetch(40));
+}
+
+/// A deposed leader came back with records of its own epoch, after retention had removed at the new
+/// leader all that had taken their place. It kept those below the new leader's log start, and was in
+/// sync with them until it heard of that (`standard` seed 5198).
+#[test]
+fn a_log_that_knows_none_of_the_leaders_epochs_begins_anew_at_the_leaders_start() {
+    let mut shell = following(&[(1, 0)], 94, Plants::NONE);
+    let answer = EpochEnd { leader_epoch: None, end_offset: 90 };
+    let (leader_epoch, requested) = (LeaderEpoch(5), LeaderEpoch(1));
+    let effects = shell.step(Input::EpochEndAnswer { leader_epoch, requested, answer });
+    assert!(effects.contains(&Effect::ResetLog { generation: 1, to: 90 }), "{effects:?}");
+    assert_eq!((shell.replica.log_start(), shell.replica.log_end(), shell.high_watermark()), (90, 90, 90));
+    assert_eq!(shell.replica.next_request(), fetch(90));
 }
 
 #[test]

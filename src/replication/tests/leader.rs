@@ -122,18 +122,18 @@ fn an_unknown_epoch_ends_where_the_largest_known_one_below_it_does() {
         shell.state(Some(1), 5, 0, &[1, 2]);
         shell.step(Input::EpochEndQuery { leader_epoch: Some(LeaderEpoch(5)), requested: LeaderEpoch(2) })
     };
-    let end = |epoch, end_offset| Effect::EpochEnd(EpochEnd { leader_epoch: LeaderEpoch(epoch), end_offset });
+    let end = |epoch, end_offset| Effect::EpochEnd(EpochEnd { leader_epoch: Some(LeaderEpoch(epoch)), end_offset });
     assert_eq!(query(Plants::NONE), [end(1, 4)]);
     assert_eq!(query(Plants::only(Plant::Kip279)), [Effect::PlantTaken(Plant::Kip279), end(2, 9)]);
 }
 
 #[test]
-fn an_epoch_older_than_the_log_ends_at_its_start() {
+fn an_epoch_older_than_the_log_is_unknown_and_the_answer_says_where_the_log_begins() {
     let recovered = Recovered { log_start: 4, ..log(&[(3, 4)], 9) };
     let mut shell = Shell::recovered(1, Durability::PageCache, recovered, Plants::NONE);
     shell.state(Some(1), 5, 0, &[1]);
     let effects = shell.step(Input::EpochEndQuery { leader_epoch: None, requested: LeaderEpoch(1) });
-    assert_eq!(effects, [Effect::EpochEnd(EpochEnd { leader_epoch: LeaderEpoch(1), end_offset: 4 })]);
+    assert_eq!(effects, [Effect::EpochEnd(EpochEnd { leader_epoch: None, end_offset: 4 })]);
 }
 
 #[test]

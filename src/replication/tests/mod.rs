@@ -93,7 +93,7 @@ impl Shell {
         self.step(Input::EpochEndAnswer {
             leader_epoch: LeaderEpoch(leader_epoch),
             requested: LeaderEpoch(requested),
-            answer: EpochEnd { leader_epoch: LeaderEpoch(answer.0), end_offset: answer.1 },
+            answer: EpochEnd { leader_epoch: Some(LeaderEpoch(answer.0)), end_offset: answer.1 },
         })
     }
 
