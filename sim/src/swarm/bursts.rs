@@ -174,20 +174,32 @@ impl Burst<'_> {
         vec![slow, self.event(when, cut, 2_500, 7_000)]
     }
 
-    /// The leader of a slow disk loses power around the end of a segment, and the others are away for
-    /// so long that it is asked again for what it had not answered.
+    /// The followers are slow to sync, so that clients wait for their answers. Right after the end of a
+    /// segment the leader loses power, and comes back alone: it is asked again for what it had not
+    /// answered.
     fn down_at_a_roll(&mut self) -> Vec<FaultEvent> {
-        let (target, factor) = (self.leader(), self.draw.between(10, 200) as u32);
-        let slow = FaultEvent {
-            when: Trigger::At { at_ms: self.begins_ms },
-            action: Action::SlowDisk { target, factor },
-            for_ms: Some(LASTS_MS),
+        let followers = [0, 1].map(|nth| Target::Follower(self.partition.clone(), nth));
+        let slow_from = |when: Trigger, target: Target, factor: u64, for_ms: u64| {
+            let action = Action::SlowDisk { target, factor: factor as u32 };
+            FaultEvent { when, action, for_ms: Some(for_ms) }
         };
-        let when = self.first(Happening::SegmentRolled, self.begins_ms, 400);
-        let others = (0..2).map(|nth| Target::Follower(self.partition.clone(), nth)).collect();
-        let away = self.event(when.clone(), Action::Crash { targets: others }, 2_500, 5_000);
+        let factor = self.draw.between(30, 300);
+        let begins = Trigger::At { at_ms: self.begins_ms };
+        let mut burst =
+            followers.clone().map(|follower| slow_from(begins.clone(), follower, factor, LASTS_MS)).to_vec();
+        let rolled = self.first(Happening::SegmentRolled, self.begins_ms, 0);
+        let delay_ms = self.draw.between(5, 400);
+        burst.push(slow_from(rolled.clone(), self.leader(), self.draw.between(10, 200), delay_ms));
+        let mut soon = rolled;
+        if let Trigger::After { delay_ms: after, .. } = &mut soon {
+            *after = delay_ms;
+        }
+        let shape = Shape::Symmetric;
+        let away = Action::Partition { shape, targets: followers.to_vec(), resets: false, in_parts: false };
+        burst.push(self.event(soon.clone(), away, 2_500, 5_000));
         let cut = Action::PowerLoss { targets: vec![self.leader()] };
-        vec![slow, away, self.event(when, cut, 20, 300)]
+        burst.push(self.event(soon, cut, 20, 300));
+        burst
     }
 
     /// A client does not hear that its batch was appended, and tries again much later: at another
