@@ -511,7 +511,7 @@ impl State {
     }
 
     fn end_session(&mut self, broker: usize) {
-        let broker_epoch = self.brokers[broker].lineage.last;
+        let broker_epoch = self.brokers[broker].lineage.last();
         self.broker(broker).registered = false;
         self.control(controller::Input::BrokerEnded { broker: id(broker), broker_epoch });
     }
@@ -519,9 +519,9 @@ impl State {
     fn register(&mut self, broker: usize, shutdown: LastShutdown) -> BrokerEpoch {
         self.last_broker_epoch += 1;
         let broker_epoch = BrokerEpoch(self.last_broker_epoch);
-        let previous = Some(self.brokers[broker].lineage);
+        let previous = Some(self.brokers[broker].lineage.clone());
         let owner = self.broker(broker);
-        (owner.registered, owner.lineage) = (true, Lineage::continued(previous, shutdown, broker_epoch));
+        (owner.registered, owner.lineage) = (true, Lineage::continued(previous.as_ref(), shutdown, broker_epoch));
         let registration = registration(broker, broker_epoch, previous, shutdown);
         self.control(controller::Input::BrokerStarted(registration));
         broker_epoch
@@ -651,7 +651,7 @@ impl Model for World {
             Property::always("in-sync and leader completeness", |_, state: &State| {
                 let runs = |member: &&InSyncReplica| {
                     let broker = &state.brokers[index(member.broker)];
-                    broker.up && broker.lineage.last == member.broker_epoch
+                    broker.up && broker.lineage.last() == member.broker_epoch
                 };
                 state.partition().in_sync.iter().filter(runs).all(|member| state.is_complete(index(member.broker)))
             }),

@@ -37,7 +37,7 @@ pub use assignment::PARTITIONS_PER_REQUEST_MAX;
 pub use message::{
     AlterPartition, Answer, Assignment, Change, Effect, Input, Outcome, Refusal, Request, RequestId, Tree, WriteId,
 };
-pub use registration::{LastShutdown, Lineage, Registration};
+pub use registration::{INCARNATIONS_MAX, LastShutdown, Lineage, Registration};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,50 +33,77 @@ impl LastShutdown {
     }
 }
 
-/// Incarnations of one broker, each of which went on with the logs of the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// How many incarnations a lineage names. Of one that is older nothing is known, as if it had been lost.
+pub const INCARNATIONS_MAX: usize = 64;
+
+/// Incarnations of one broker, each of which went on with the logs of the one before it. They are
+/// named one by one: between two of them there may have been others, on a disk that was swapped for
+/// this one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lineage {
-    /// The last of them.
-    pub last: BrokerEpoch,
-    /// The first from which on nothing that was written has been lost.
-    pub written_since: BrokerEpoch,
-    /// The first from which on nothing that was synced has been lost.
-    pub synced_since: BrokerEpoch,
+    /// Those since which nothing that was synced has been lost, oldest first; at least one.
+    incarnations: Vec<BrokerEpoch>,
+    /// The first of them since which nothing that was written has been lost.
+    written_since: BrokerEpoch,
 }
 
 impl Lineage {
     /// Of one incarnation alone.
     #[must_use]
     pub fn of(broker_epoch: BrokerEpoch) -> Self {
-        Lineage { last: broker_epoch, written_since: broker_epoch, synced_since: broker_epoch }
+        Lineage { incarnations: vec![broker_epoch], written_since: broker_epoch }
+    }
+
+    /// Of `incarnations`, oldest first. None if there are none.
+    #[must_use]
+    pub fn from_parts(incarnations: Vec<BrokerEpoch>, written_since: BrokerEpoch) -> Option<Self> {
+        let in_order = incarnations.is_sorted_by(|earlier, later| earlier < later);
+        let named = in_order && !incarnations.is_empty() && incarnations.len() <= INCARNATIONS_MAX;
+        named.then_some(Lineage { incarnations, written_since })
     }
 
     /// The lineage of `broker_epoch`, which found of `before` what `shutdown` says.
     #[must_use]
-    pub fn continued(before: Option<Lineage>, shutdown: LastShutdown, broker_epoch: BrokerEpoch) -> Self {
-        let since = |durability| before.filter(|_| shutdown.retains(durability)).map(|line| line.since(durability));
-        Lineage {
-            last: broker_epoch,
-            written_since: since(Durability::PageCache).unwrap_or(broker_epoch),
-            synced_since: since(Durability::Synced).unwrap_or(broker_epoch),
-        }
+    pub fn continued(before: Option<&Lineage>, shutdown: LastShutdown, broker_epoch: BrokerEpoch) -> Self {
+        let kept = |durability| before.filter(|_| shutdown.retains(durability));
+        let written_since = kept(Durability::PageCache).map_or(broker_epoch, |line| line.written_since);
+        let mut incarnations = kept(Durability::Synced).map_or_else(Vec::new, |line| line.incarnations.clone());
+        incarnations.push(broker_epoch);
+        let forgotten = incarnations.len().saturating_sub(INCARNATIONS_MAX);
+        incarnations.drain(..forgotten);
+        Lineage { incarnations, written_since }
     }
 
-    fn since(&self, durability: Durability) -> BrokerEpoch {
-        match durability {
-            Durability::PageCache => self.written_since,
-            Durability::Synced => self.synced_since,
-        }
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn incarnations(&self) -> &[BrokerEpoch] {
+        &self.incarnations
+    }
+
+    /// The last of them.
+    #[must_use]
+    pub fn last(&self) -> BrokerEpoch {
+        *self.incarnations.last().expect("a lineage names at least one incarnation")
+    }
+
+    /// The first since which nothing that was written has been lost.
+    #[must_use]
+    pub fn written_since(&self) -> BrokerEpoch {
+        self.written_since
     }
 
     /// Whether all that the incarnation `earlier` held was still there in the last one.
     fn holds(&self, earlier: BrokerEpoch, durability: Durability) -> bool {
-        (self.since(durability)..=self.last).contains(&earlier)
+        let kept = match durability {
+            Durability::PageCache => earlier >= self.written_since,
+            Durability::Synced => true,
+        };
+        kept && self.incarnations.contains(&earlier)
     }
 }
 
 /// A broker's registration, as its ephemeral znode tells.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Registration {
     /// The broker.
     pub broker: BrokerId,
@@ -98,8 +125,8 @@ impl Registration {
     /// not held against it.
     #[must_use]
     pub fn continues(&self, earlier: BrokerEpoch, durability: Durability) -> bool {
-        let holds = |line: Lineage| self.shutdown.retains(durability) && line.holds(earlier, durability);
-        self.broker_epoch == earlier || self.previous.is_some_and(holds)
+        let holds = |line: &Lineage| self.shutdown.retains(durability) && line.holds(earlier, durability);
+        self.broker_epoch == earlier || self.previous.as_ref().is_some_and(holds)
     }
 
     /// What the other brokers learn.

@@ -232,7 +232,7 @@ fn registrations_that_no_controller_saw_are_not_held_against_a_broker_that_kept_
         shell.end(3, 0);
         shell.end(1, 0);
         assert_eq!(shell.state().leader, None);
-        let line = Lineage::continued(Some(Lineage::of(epoch(1, 0))), unseen, epoch(1, 1));
+        let line = Lineage::continued(Some(&Lineage::of(epoch(1, 0))), unseen, epoch(1, 1));
         shell.step(Input::BrokerStarted(Registration {
             previous: Some(line),
             ..registration(1, 2, LastShutdown::Clean)
@@ -245,13 +245,26 @@ fn registrations_that_no_controller_saw_are_not_held_against_a_broker_that_kept_
     assert_eq!(leader_after(LastShutdown::Blank, Durability::Synced), None);
 }
 
-/// An old image of a disk names an incarnation, but not the one that wrote last.
+/// An old image of a disk names an incarnation, but not the one that wrote last. When it was put back,
+/// it went on from there while nobody was controller; what the incarnation in between had held counted as
+/// held, since its number was between two that were (`standard` seed 2000).
 #[test]
-fn a_lineage_that_ends_before_the_member_does_not_hold_what_it_held() {
-    let line = Lineage { last: epoch(1, 3), written_since: epoch(1, 1), synced_since: epoch(1, 1) };
+fn a_lineage_holds_what_its_own_incarnations_held_and_nothing_of_those_in_between() {
+    let incarnations = vec![epoch(1, 1), epoch(1, 2), epoch(1, 5)];
+    let line = Lineage::from_parts(incarnations, epoch(1, 2)).expect("they are in order");
     let found = Registration { previous: Some(line), ..registration(1, 9, LastShutdown::Clean) };
-    let held = |start| found.continues(epoch(1, start), Durability::PageCache);
-    assert_eq!([0, 1, 3, 4, 9].map(held), [false, true, true, false, true]);
+    let held = |durability| [0, 1, 2, 3, 5, 7, 9].map(|start| found.continues(epoch(1, start), durability));
+    assert_eq!(held(Durability::Synced), [false, true, true, false, true, false, true]);
+    assert_eq!(held(Durability::PageCache), [false, false, true, false, true, false, true]);
+}
+
+#[test]
+fn a_lineage_forgets_its_oldest_incarnations_and_never_grows_without_bound() {
+    let first = Lineage::of(epoch(1, 0));
+    let continued = |line: Lineage, start| Lineage::continued(Some(&line), LastShutdown::Clean, epoch(1, start));
+    let line = (1..=INCARNATIONS_MAX as i64).fold(first, continued);
+    assert_eq!((line.incarnations().len(), line.incarnations()[0]), (INCARNATIONS_MAX, epoch(1, 1)));
+    assert_eq!(line.last(), epoch(1, INCARNATIONS_MAX as i64));
 }
 
 #[test]

@@ -1,5 +1,11 @@
-//! `broker.epoch` in the log directory: the incarnation that last wrote there, and since which
-//! earlier one nothing that was written, or synced, has been lost.
+//! `broker.epoch` in the log directory: the incarnations that wrote there one after the other, and
+//! since which of them nothing has been lost. Three lines of text:
+//!
+//! | line | |
+//! |---:|---|
+//! | 1 | the version, 2 |
+//! | 2 | the first incarnation since which nothing that was written has been lost |
+//! | 3 | those since which nothing that was synced has been lost, oldest first, at most 64 |
 //!
 //! A registration names them as those whose logs it continues (KIP-966). It is durable before a new
 //! incarnation takes part in anything, so whatever was written after it was written by that
@@ -9,17 +15,18 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use crate::base::ids::BrokerEpoch;
-use crate::controller::{LastShutdown, Lineage};
+use crate::controller::{INCARNATIONS_MAX, LastShutdown, Lineage};
 use crate::runtime::{Disk, File, OpenMode};
 
 /// The file's name.
 pub const FILE: &str = "broker.epoch";
 const TEMPORARY: &str = "broker.epoch.tmp";
-/// More than any three numbers take.
-const BYTES_MAX: usize = 80;
+const VERSION: &str = "2";
+/// More than the version and so many numbers of 64 bits take.
+const BYTES_MAX: usize = 20 * (INCARNATIONS_MAX + 2);
 
 /// What a registration says of the logs that it continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// Whose logs they are.
     pub previous: Option<Lineage>,
@@ -36,8 +43,8 @@ impl Past {
 
     /// The lineage of the incarnation that has this past.
     #[must_use]
-    pub fn continued(self, broker_epoch: BrokerEpoch) -> Lineage {
-        Lineage::continued(self.previous, self.shutdown, broker_epoch)
+    pub fn continued(&self, broker_epoch: BrokerEpoch) -> Lineage {
+        Lineage::continued(self.previous.as_ref(), self.shutdown, broker_epoch)
     }
 
     /// As the disk tells. `clean` says whether the marker of a clean shutdown was found.
@@ -63,26 +70,29 @@ async fn read<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<Lineage>> {
     Ok(std::str::from_utf8(&text).ok().and_then(parse))
 }
 
-/// `LAST WRITTEN_SINCE SYNCED_SINCE`, or the last alone, of which nothing more is known.
 fn parse(text: &str) -> Option<Lineage> {
-    let numbers: Vec<BrokerEpoch> =
-        text.split_ascii_whitespace().map(|word| word.parse().ok().map(BrokerEpoch)).collect::<Option<_>>()?;
-    match *numbers.as_slice() {
-        [last] => Some(Lineage::of(last)),
-        [last, written_since, synced_since] => Some(Lineage { last, written_since, synced_since }),
-        _ => None,
+    let number = |word: &str| word.parse().ok().map(BrokerEpoch);
+    let mut lines = text.lines();
+    let (version, written_since, incarnations) = (lines.next()?, lines.next()?, lines.next()?);
+    if version != VERSION || lines.next().is_some() {
+        return None;
     }
+    let incarnations = incarnations.split_ascii_whitespace().map(number).collect::<Option<_>>()?;
+    Lineage::from_parts(incarnations, number(written_since)?)
+}
+
+fn print(lineage: &Lineage) -> String {
+    let incarnations: Vec<String> = lineage.incarnations().iter().map(ToString::to_string).collect();
+    format!("{VERSION}\n{}\n{}\n", lineage.written_since(), incarnations.join(" "))
 }
 
 /// Durably replaces the incarnation.
-pub async fn write<D: Disk>(disk: &D, log_directory: &Path, lineage: Lineage) -> io::Result<()> {
+pub async fn write<D: Disk>(disk: &D, log_directory: &Path, lineage: &Lineage) -> io::Result<()> {
     disk.create_directories(log_directory)?;
     let (temporary, path) = (log_directory.join(TEMPORARY), log_directory.join(FILE));
     let file = disk.open(&temporary, OpenMode::Create)?;
-    let Lineage { last, written_since, synced_since } = lineage;
-    let text = format!("{last} {written_since} {synced_since}\n");
     file.truncate(0)?;
-    file.write_at(0, &[IoSlice::new(text.as_bytes())])?;
+    file.write_at(0, &[IoSlice::new(print(lineage).as_bytes())])?;
     file.sync().await?;
     disk.rename(&temporary, &path)?;
     for directory in ancestors(log_directory) {
@@ -101,12 +111,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_one_number_names_one_incarnation_and_nonsense_nobody() {
-        assert_eq!(parse("7\n"), Some(Lineage::of(BrokerEpoch(7))));
-        let line = Lineage { last: BrokerEpoch(9), written_since: BrokerEpoch(8), synced_since: BrokerEpoch(3) };
-        assert_eq!(parse("9 8 3\n"), Some(line));
-        for nonsense in ["", "x", "9 8", "9 8 3 1", "9 8 \0"] {
+    fn a_lineage_reads_back_as_it_was_written_and_nonsense_names_nobody() {
+        let line = Lineage::from_parts([3, 8, 9].map(BrokerEpoch).to_vec(), BrokerEpoch(8)).expect("in order");
+        assert_eq!(print(&line), "2\n8\n3 8 9\n");
+        assert_eq!(parse(&print(&line)), Some(line));
+        for nonsense in
+            ["", "7\n", "9 8 3\n", "2\n8\n", "2\n8\n\n", "2\nx\n8\n", "2\n8\n9 8\n", "3\n8\n8\n", "2\n8\n8\n8\n"]
+        {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_lineage_fits_into_what_is_read() {
+        let epochs = (0..INCARNATIONS_MAX as i64).map(|at| BrokerEpoch(i64::MAX - 100 + at)).collect();
+        let line = Lineage::from_parts(epochs, BrokerEpoch(i64::MAX)).expect("in order");
+        assert!(print(&line).len() <= BYTES_MAX);
     }
 }

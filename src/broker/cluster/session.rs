@@ -165,7 +165,7 @@ impl<R: Runtime> Session<'_, R> {
         let runtime = &plane.shared.runtime;
         boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
         let lineage = past.continued(broker_epoch);
-        incarnation::write(runtime, &plane.shared.config.log_directory, lineage).await.map_err(Unfit::from)?;
+        incarnation::write(runtime, &plane.shared.config.log_directory, &lineage).await.map_err(Unfit::from)?;
         *past = Past::alive(lineage);
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
         runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
@@ -233,7 +233,7 @@ impl<R: Runtime> Session<'_, R> {
         Registration {
             broker: self.plane.own(),
             broker_epoch: BrokerEpoch(-1),
-            previous: past.previous,
+            previous: past.previous.clone(),
             shutdown: past.shutdown,
             endpoints: vec![Endpoint { listener: LISTENER.into(), host, port }],
             rack: None,

@@ -1,8 +1,8 @@
 //! `/brokers/ids/N`: a live broker. Ephemeral; its creation zxid is the broker's incarnation.
 //!
-//! Version 5 of Kafka's JSON, with fields of ours: `last_shutdown` and `previous_broker_epoch` say
-//! which incarnation's logs the broker continues and what is left of them (KIP-966);
-//! `written_since_broker_epoch` and `synced_since_broker_epoch`, which earlier ones' too.
+//! Version 5 of Kafka's JSON, with fields of ours: `last_shutdown` and `previous_broker_epochs` say
+//! which incarnations' logs the broker continues and what is left of them (KIP-966);
+//! `written_since_broker_epoch`, which of them lost nothing that was merely written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,19 +52,16 @@ struct Json {
     #[serde(default = "unclean")]
     last_shutdown: LastShutdown,
     #[serde(default)]
-    previous_broker_epoch: Option<BrokerEpoch>,
+    previous_broker_epochs: Vec<BrokerEpoch>,
     #[serde(default)]
     written_since_broker_epoch: Option<BrokerEpoch>,
-    #[serde(default)]
-    synced_since_broker_epoch: Option<BrokerEpoch>,
 }
 
 impl Json {
-    /// A broker that names only its last incarnation vouches for that one.
+    /// A broker that does not say since when it kept what was written vouches for its last incarnation.
     fn previous(&self) -> Option<Lineage> {
-        let last = self.previous_broker_epoch?;
-        let (written_since, synced_since) = (self.written_since_broker_epoch, self.synced_since_broker_epoch);
-        Some(Lineage { last, written_since: written_since.unwrap_or(last), synced_since: synced_since.unwrap_or(last) })
+        let last = *self.previous_broker_epochs.last()?;
+        Lineage::from_parts(self.previous_broker_epochs.clone(), self.written_since_broker_epoch.unwrap_or(last))
     }
 }
 
@@ -80,7 +77,7 @@ fn unclean() -> LastShutdown {
 /// The data for `registration`, whose broker epoch is not yet known and not in it.
 #[must_use]
 pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
-    let first = registration.endpoints.first();
+    let (first, previous) = (registration.endpoints.first(), registration.previous.as_ref());
     let address = |endpoint: &Endpoint| Address::new(endpoint.host.clone(), endpoint.port);
     let url = |endpoint: &Endpoint| format!("{}://{}", endpoint.listener, address(endpoint));
     let protocol = |endpoint: &Endpoint| (endpoint.listener.to_string(), PLAINTEXT.to_owned());
@@ -95,9 +92,8 @@ pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
         features: serde_json::Map::new(),
         rack: registration.rack.clone(),
         last_shutdown: registration.shutdown,
-        previous_broker_epoch: registration.previous.map(|line| line.last),
-        written_since_broker_epoch: registration.previous.map(|line| line.written_since),
-        synced_since_broker_epoch: registration.previous.map(|line| line.synced_since),
+        previous_broker_epochs: previous.map_or_else(Vec::new, |line| line.incarnations().to_vec()),
+        written_since_broker_epoch: previous.map(Lineage::written_since),
     })
 }
 
@@ -135,11 +131,7 @@ mod tests {
         Registration {
             broker: BrokerId(1),
             broker_epoch: BrokerEpoch(77),
-            previous: Some(Lineage {
-                last: BrokerEpoch(42),
-                written_since: BrokerEpoch(40),
-                synced_since: BrokerEpoch(9),
-            }),
+            previous: Lineage::from_parts([9, 40, 42].map(BrokerEpoch).to_vec(), BrokerEpoch(40)),
             shutdown: LastShutdown::Clean,
             endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "b1".into(), port: 9092 }],
             rack: None,
@@ -149,7 +141,7 @@ mod tests {
     #[test]
     fn a_registration_looks_as_kafkas_does_and_reads_back() {
         let data = encode(&registration(), 1_700_000_000_000);
-        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epoch":42,"written_since_broker_epoch":40,"synced_since_broker_epoch":9}"#;
+        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epochs":[9,40,42],"written_since_broker_epoch":40}"#;
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
         assert_eq!(decode(BrokerId(1), BrokerEpoch(77), &data), Ok(registration()));
     }
