@@ -43,7 +43,8 @@ pub struct PartitionHealth {
     pub in_sync: usize,
     /// Whether it has a leader.
     pub has_leader: bool,
-    /// Each replica's log end and a digest of its log, once load has ceased.
+    /// Each replica's log end and a digest of its log from the highest log start of all on, once load
+    /// has ceased.
     pub logs: Vec<(Node, i64, u64)>,
 }
 

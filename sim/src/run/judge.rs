@@ -10,7 +10,7 @@ use crate::faults::Struck;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory};
 use crate::history::{Client, Operation};
-use crate::invariants::model::{Model, Partition, Role};
+use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::watcher::Occasions;
 
@@ -142,8 +142,11 @@ fn merge(all: impl Iterator<Item = Evaluated>) -> Vec<Evaluated> {
 fn health(partition: &Partition) -> PartitionHealth {
     let state = partition.state.as_ref().map(|(_, state)| state);
     let live = partition.replicas.iter().filter(|(_, replica)| replica.role != Role::None);
-    let digest = |replica: &crate::invariants::model::Replica| {
-        let crcs = replica.log.batches.iter().map(|batch| u64::from(batch.crc));
+    // Retention may be under way: what one replica has removed already is no difference.
+    let kept_by_all = live.clone().map(|(_, replica)| replica.log.start).max().unwrap_or(0);
+    let digest = |replica: &Replica| {
+        let kept = replica.log.batches.iter().filter(|batch| batch.base_offset >= kept_by_all);
+        let crcs = kept.map(|batch| u64::from(batch.crc));
         crcs.fold(0_u64, |digest, crc| digest.wrapping_mul(0x0100_0000_01b3).wrapping_add(crc))
     };
     PartitionHealth {
