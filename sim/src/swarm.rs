@@ -202,7 +202,7 @@ impl Drawing<'_> {
                 Action::SlowDisk { target: self.target(), factor: self.draw.between(10, 1_000) as u32 }
             }
             FaultKind::BitRot => {
-                let victims = [(Victim::Log, 5), (Victim::Index, 10), (Victim::Checkpoint, 3), (Victim::Snapshot, 4)];
+                let victims = [(Victim::Log, 5), (Victim::Index, 10), (Victim::Checkpoint, 5), (Victim::Snapshot, 4)];
                 let victim = self.draw.weighted(&victims).copied().unwrap_or(Victim::Log);
                 Action::BitRot { target: self.target(), victim, bytes: self.draw.between(1, 512) as u32 }
             }
