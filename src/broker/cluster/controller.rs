@@ -154,10 +154,11 @@ impl<R: Runtime> ControllerTask<R> {
         let (Some(term), Some(committed)) = (&mut self.term, self.core.metadata()) else { return };
         let ops = writes::operations(term.office, fenced, changes, committed);
         let (plane, client) = (self.plane.clone(), term.client.clone());
+        let goes_on = R::PLANTS && !fenced;
         let work = async move {
-            let result = match fenced {
-                true => write_once(&plane, &client, ops).await,
-                false => write_in_whatever_session(&plane, ops).await,
+            let result = match goes_on {
+                true => write_in_whatever_session(&plane, ops).await,
+                false => write_once(&plane, &client, ops).await,
             };
             let outcome = writes::outcome(fenced, &result);
             if let Err(error) = result {
@@ -167,10 +168,10 @@ impl<R: Runtime> ControllerTask<R> {
             let _ = plane.controller.send(Command::Written { write, outcome }).await;
         };
         let work = self.plane.shared.runtime.spawn("controller-write", work);
-        match fenced {
-            true => term._work = Some(work),
+        match goes_on {
             // It outlives the office: that it is not fenced is the planted bug.
-            false => work.detach(),
+            true => work.detach(),
+            false => term._work = Some(work),
         }
     }
 
