@@ -240,6 +240,26 @@ fn a_slow_disk_takes_its_time_for_syncs() {
 }
 
 #[test]
+fn a_slow_disk_that_recovers_finishes_what_it_is_at_work_on_at_its_old_pace() {
+    let (mut simulation, node) = one(8);
+    simulation.set_disk_slowness(node, 100_000);
+    let synced_after = Arc::new(Mutex::new(None));
+    let told = synced_after.clone();
+    simulation.start(node, move |runtime| async move {
+        let file = runtime.open("log".as_ref(), OpenMode::Create).unwrap();
+        let before = runtime.now();
+        file.sync().await.unwrap();
+        *told.lock().unwrap() = Some(runtime.now().since(before));
+    });
+    simulation.run_for(Duration::from_secs(10));
+    assert_eq!(*synced_after.lock().unwrap(), None, "at this pace it takes 40 s or more");
+    simulation.set_disk_slowness(node, 1);
+    simulation.run_for(Duration::from_millis(100));
+    let elapsed = synced_after.lock().unwrap().expect("synced");
+    assert!(elapsed < Duration::from_millis(10_100), "{elapsed:?}");
+}
+
+#[test]
 fn what_is_old_was_written_back_without_a_sync_and_is_kept_no_longer() {
     let (mut simulation, node) = one(9);
     simulation.start(node, |runtime| async move {

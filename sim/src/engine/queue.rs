@@ -94,6 +94,13 @@ impl<T> EventQueue<T> {
         self.settle(usize::from(heap), at as usize, entry);
     }
 
+    /// When an entry that is still pending is due.
+    pub fn due(&self, key: Key) -> Option<u64> {
+        self.items.get(key)?;
+        let Position { heap, at } = self.positions[key.place as usize];
+        Some(self.heaps[usize::from(heap)][at as usize].time)
+    }
+
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.items.get_mut(key)
     }

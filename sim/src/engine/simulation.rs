@@ -330,9 +330,10 @@ impl Simulation {
         self.with(|world| world.node_mut(node).disk.capacity_bytes = bytes);
     }
 
-    /// Multiplies the times that a node's disk takes; 1 is normal.
+    /// Multiplies the times that a node's disk takes; 1 is normal. What it is at work on goes on at the
+    /// new pace.
     pub fn set_disk_slowness(&mut self, node: NodeId, factor: u32) {
-        self.with(|world| world.node_mut(node).disk.slowness = factor.max(1));
+        self.with(|world| world.set_disk_slowness(node, factor.max(1)));
     }
 
     /// Damages `len` bytes of a file at rest. Where the cache hides it, it shows after

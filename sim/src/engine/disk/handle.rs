@@ -44,6 +44,16 @@ impl World {
         operation
     }
 
+    pub fn set_disk_slowness(&mut self, id: NodeId, factor: u32) {
+        let before = std::mem::replace(&mut self.node_mut(id).disk.slowness, factor);
+        let now_ns = self.now_ns;
+        for key in self.queue.keys(|due| matches!(due, Due::Device { node, .. } if *node == id)) {
+            let left_ns = self.queue.due(key).map_or(0, |due_ns| due_ns.saturating_sub(now_ns));
+            let left_ns = u128::from(left_ns) * u128::from(factor) / u128::from(before);
+            self.queue.reschedule(key, now_ns.saturating_add(u64::try_from(left_ns).unwrap_or(u64::MAX)));
+        }
+    }
+
     /// The device is done with an operation.
     pub fn device_done(&mut self, node: NodeId, operation: Key) {
         self.trace.step(self.now_ns, node.0, "device", u64::from(operation.place));
