@@ -6,12 +6,17 @@
 //! with what is remembered, two logs that share a batch share everything below it, as far down as
 //! both reach. A log also never goes back in offset or leader epoch.
 //!
+//! And a follower that takes over a high watermark holds below it what is committed there: a log
+//! that parts from the leader's without anybody comparing them shows at the first answer.
+//!
 //! False positives avoided: media damage is no append, so it does not show here; a log whose
-//! start was advanced, or that begins in the middle, does not know the batch before.
+//! start was advanced, or that begins in the middle, does not know the batch before; what is
+//! committed is compared within the budget only, and not before a log that begins anew has been
+//! written (seed 2).
 
 use std::collections::BTreeMap;
 
-use wyrdlog::base::event::{AppendedBatch, Event, LogEvent};
+use wyrdlog::base::event::{AppendedBatch, Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::LeaderEpoch;
 
 use super::model::{Model, Partition};
@@ -95,6 +100,30 @@ impl LogMatching {
         }
     }
 
+    /// A follower's high watermark moved to `high_watermark`.
+    fn compare_with_committed(&mut self, world: World<'_>, seen: Seen<'_>, at: usize, high_watermark: i64) {
+        let partition = &world.model.partitions[at];
+        let Some(replica) = world.model.replica(seen) else { return };
+        if partition.unclean || world.budget.is_beyond(at) || replica.log.end < high_watermark {
+            return;
+        }
+        let end = partition.committed.partition_point(|batch| batch.last_offset < high_watermark);
+        let committed = &partition.committed[..end];
+        let lacks = |batch: &&AppendedBatch| !replica.log.holds(batch);
+        let missing = match world.depth {
+            Depth::Incremental => committed.last().filter(lacks),
+            Depth::Recomputed => committed.iter().find(lacks),
+        };
+        self.findings.check(missing.is_none(), seen.time_ns(), [seen.ordinal], || {
+            let what = missing.map(describe).unwrap_or_default();
+            format!(
+                "{} took over the high watermark {high_watermark} of {} without {what}, which is committed",
+                seen.node(),
+                partition.name
+            )
+        });
+    }
+
     /// Compares all pairs of replicas, batch by batch.
     fn recompute(&mut self, model: &Model, time_ns: u64) {
         for partition in &model.partitions {
@@ -131,6 +160,11 @@ impl Invariant for LogMatching {
         let Some(at) = seen.partition else { return };
         if let Event::Log(_, LogEvent::Opened { log_end, .. }) = &seen.observed.event {
             self.compare_recovered(world.model, at, *log_end, seen);
+        }
+        if let Event::Replica(_, ReplicaEvent::HighWatermark { leads: false, high_watermark, .. }) =
+            &seen.observed.event
+        {
+            self.compare_with_committed(world, seen, at, *high_watermark);
         }
         let Event::Log(_, LogEvent::Appended { batch, .. }) = &seen.observed.event else { return };
         let partition = &world.model.partitions[at];
@@ -197,6 +231,31 @@ mod tests {
         cluster.append(N3, batch(4, 5, 2));
         cluster.append(N3, batch(6, 6, 1));
         assert_eq!(cluster.violated(Property::LogMatching), 3, "twice back in its own log, once overlapping");
+    }
+
+    #[test]
+    fn a_follower_that_takes_a_high_watermark_over_records_of_its_own_is_rejected() {
+        let mut cluster = Cluster::page_cache();
+        cluster.commit_three_batches();
+        cluster.append(N3, batch(6, 7, 1));
+        cluster.append(N4, batch(6, 7, 1));
+        cluster.expose(N3, 8, &[N3, N4]);
+        cluster.append(N5, AppendedBatch { crc: 99, ..batch(6, 7, 0) });
+        let before = cluster.violated(Property::LogMatching);
+        cluster.replica(N5, follows_to(6));
+        assert_eq!(cluster.violated(Property::LogMatching), before, "what is below is the same");
+        cluster.replica(N5, follows_to(8));
+        assert_eq!(cluster.violated(Property::LogMatching), before + 1);
+    }
+
+    fn follows_to(high_watermark: i64) -> ReplicaEvent {
+        ReplicaEvent::HighWatermark {
+            leads: false,
+            leader_epoch: LeaderEpoch(1),
+            high_watermark,
+            maximal_in_sync: Vec::new(),
+            min_in_sync: 2,
+        }
     }
 
     #[test]
