@@ -56,7 +56,7 @@ pub fn draw_faults(
         schedule.faults.push(event);
     }
     if fixed.is_none() {
-        bursts::draw_bursts(&cluster.topics, clients, phases, draw).into_schedule(schedule);
+        bursts::draw_bursts(cluster, clients, phases, draw).into_schedule(schedule);
     }
 }
 
@@ -220,10 +220,14 @@ impl Drawing<'_> {
             (Shape::OneFromAll, 2),
             (Shape::Bridge, 2),
             (Shape::MajorityRing, 2),
+            (Shape::Between, 2),
         ];
         let shape = self.draw.weighted(&shapes).copied().unwrap_or(Shape::Symmetric);
         let (resets, in_parts) = (self.draw.percent(30), self.draw.percent(35));
         let mut targets = self.targets(3);
+        while shape == Shape::Between && targets.len() < 2 {
+            targets = self.targets(4);
+        }
         // The bridge itself serves.
         if shape != Shape::Bridge && self.draw.percent(20) {
             targets.extend(self.client().filter(|client| !targets.contains(client)));

@@ -36,6 +36,19 @@ fn a_partition_heals_node_by_node_after_its_span() {
 }
 
 #[test]
+fn brokers_that_only_do_not_reach_each_other_keep_their_sessions() {
+    let cut = |shape: &str| {
+        run(&format!(
+            "[[fault]]\nwhen = {{ at_ms = 10000 }}\ndo = {{ kind = \"partition\", shape = \"{shape}\", targets = [\"broker(1)\", \"broker(2)\"], resets = false }}\nfor_ms = 9000\n"
+        ))
+    };
+    let ended = |verdict: &Verdict| verdict.probes["session-with-ephemerals-expired"];
+    let (apart, from_all) = (cut("between"), cut("one-from-all"));
+    assert!(apart.faults[0].forms.contains(&Form::PartitionBetween), "{:?}", apart.faults);
+    assert_eq!((ended(&apart), ended(&from_all) > 0), (0, true));
+}
+
+#[test]
 fn a_broker_tells_an_old_copy_of_its_disk() {
     let struck = run(
         "[[fault]]\nwhen = { at_ms = 9000 }\ndo = { kind = \"swap-disk\", target = \"leader(synced-0)\" }\nfor_ms = 9000\n",

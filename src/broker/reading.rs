@@ -94,6 +94,8 @@ impl<R: Runtime> Partition<R> {
 
     /// Reads whole batches within the reader's bound.
     pub(super) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<(Bounds, ReadBatches), RefusedRead> {
+        let unfenced = request.reader == Reader::Follower && self.shared.plants.is(Plant::Kip320);
+        let request = ReadRequest { leader_epoch: request.leader_epoch.filter(|_| !unfenced), ..request };
         for _ in 0..RACES_MAX {
             let (bounds, planned) = self.view(|core| core.plan(request))?;
             let reading = match planned {

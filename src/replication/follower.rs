@@ -132,7 +132,7 @@ impl Replica {
         let rising = epochs.is_sorted_by(|a, b| a.leader_epoch < b.leader_epoch && a.start_offset < b.start_offset);
         let within = epochs.iter().all(|entry| {
             entry.leader_epoch >= latest
-                && entry.leader_epoch <= self.leader_epoch()
+                && (entry.leader_epoch <= self.leader_epoch() || self.plants.is(Plant::Kip320))
                 && (base_offset..end).contains(&entry.start_offset)
         });
         if base_offset < self.log.log_end || end <= base_offset || !rising || !within || epochs.is_empty() {

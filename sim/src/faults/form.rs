@@ -31,6 +31,8 @@ forms! {
     PartitionBridge = "partition-bridge",
     /// A partition in which every node has a majority of its own.
     PartitionMajorityRing = "partition-majority-ring",
+    /// A partition of some nodes from each other and from nobody else.
+    PartitionBetween = "partition-between",
     /// A partition that reset connections.
     PartitionResets = "partition-with-resets",
     /// A partition that healed node by node.

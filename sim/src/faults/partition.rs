@@ -98,6 +98,14 @@ impl Fault for Partition {
             }
             Shape::Bridge => self.bridge(cluster),
             Shape::MajorityRing => self.majority_ring(cluster),
+            Shape::Between => {
+                for (at, one) in targets.iter().enumerate() {
+                    targets[at + 1..]
+                        .iter()
+                        .filter(|other| *other != one)
+                        .for_each(|other| self.cut_both(*one, *other));
+                }
+            }
         }
         (!self.cuts.is_empty()).then(Vec::new)
     }
@@ -142,6 +150,7 @@ impl Fault for Partition {
             Shape::OneFromAll => Form::PartitionOneFromAll,
             Shape::Bridge => Form::PartitionBridge,
             Shape::MajorityRing => Form::PartitionMajorityRing,
+            Shape::Between => Form::PartitionBetween,
         }];
         let resets = self.resets && now.connections_reset > before.connections_reset;
         forms.extend(resets.then_some(Form::PartitionResets));

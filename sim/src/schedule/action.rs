@@ -18,6 +18,9 @@ pub enum Shape {
     Bridge,
     /// Every node reaches a majority, and no two the same one. Targets are ignored.
     MajorityRing,
+    /// The targets from each other, while everybody else reaches all of them and is reached by them: a
+    /// partial partition.
+    Between,
 }
 
 /// Which bytes rot.

@@ -9,7 +9,7 @@ use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::partition_state::Durability;
 
 use crate::draw::Draw;
-use crate::scenario::{Phases, Topic};
+use crate::scenario::{Cluster, Phases, Topic};
 use crate::schedule::{Action, FaultEvent, Happening, Schedule, Shape, Target, Trigger};
 use crate::workloads::produce_consume::partitions_of;
 
@@ -17,8 +17,10 @@ use crate::workloads::produce_consume::partitions_of;
 const BURST_PERCENT: u64 = 40;
 /// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
 const ALONE_PERCENT: u64 = 50;
-/// The number under which [`Burst::down_at_a_roll`] is drawn.
+/// The numbers under which [`Burst::down_at_a_roll`] and [`Burst::behind_the_times`] are drawn.
+const SYNCED_ONLY: [u64; 2] = [DOWN_AT_A_ROLL, BEHIND_THE_TIMES];
 const DOWN_AT_A_ROLL: u64 = 3;
+const BEHIND_THE_TIMES: u64 = 4;
 /// How long it takes at most until what a burst waits for has happened.
 const LASTS_MS: u64 = 12_000;
 
@@ -39,7 +41,8 @@ impl Bursts {
 }
 
 /// Draws the bursts of one seed around partitions of `topics`, if it has any.
-pub(super) fn draw_bursts(topics: &[Topic], clients: u32, phases: Phases, draw: &mut Draw) -> Bursts {
+pub(super) fn draw_bursts(cluster: &Cluster, clients: u32, phases: Phases, draw: &mut Draw) -> Bursts {
+    let topics = &cluster.topics;
     let all = partitions_of(topics);
     let is_synced = |topic: &&Topic| topic.durability == Durability::Synced;
     let synced = partitions_of(&topics.iter().filter(is_synced).cloned().collect::<Vec<_>>());
@@ -49,16 +52,17 @@ pub(super) fn draw_bursts(topics: &[Topic], clients: u32, phases: Phases, draw: 
     for _ in 0..count {
         let latest_ms = phases.faults_ms.saturating_sub(LASTS_MS);
         let begins_ms = phases.warm_up_ms + draw.below(latest_ms.max(1));
-        let kind = draw.below(5);
+        let kind = draw.below(6);
         // Only who counts after a power cut leads with what it tore.
-        let partitions = if kind == DOWN_AT_A_ROLL && !synced.is_empty() { &synced } else { &all };
+        let partitions = if SYNCED_ONLY.contains(&kind) && !synced.is_empty() { &synced } else { &all };
         let Some(partition) = draw.pick(partitions).cloned() else { continue };
-        let mut burst = Burst { partition, begins_ms, draw };
+        let mut burst = Burst { partition, begins_ms, replica_lag_max_ms: cluster.replica_lag_max_ms, draw };
         faults.extend(match kind {
             0 => burst.lost_on_the_way_in(),
             1 => burst.elections_in_a_row(),
             2 => burst.late_retry(clients),
             DOWN_AT_A_ROLL => burst.down_at_a_roll(),
+            BEHIND_THE_TIMES => burst.behind_the_times(),
             _ => burst.deposed_in_the_middle(),
         });
     }
@@ -68,6 +72,7 @@ pub(super) fn draw_bursts(topics: &[Topic], clients: u32, phases: Phases, draw: 
 struct Burst<'d> {
     partition: TopicPartition,
     begins_ms: u64,
+    replica_lag_max_ms: u64,
     draw: &'d mut Draw,
 }
 
@@ -199,6 +204,42 @@ impl Burst<'_> {
         burst.push(self.event(soon.clone(), away, 2_500, 5_000));
         let cut = Action::PowerLoss { targets: vec![self.leader()] };
         burst.push(self.event(soon, cut, 20, 300));
+        burst
+    }
+
+    /// The leader has records that it has not synced when one follower is cut off from it and from the
+    /// controller, and the other falls behind. Alone in the in-sync set, it loses power and those records,
+    /// and leads again. The one that was cut off holds them still, does not hear that there is a new
+    /// epoch, and fetches as if nothing had happened. Should that get it into the in-sync set, then the
+    /// leader is gone once more.
+    fn behind_the_times(&mut self) -> Vec<FaultEvent> {
+        let cut_off = self.draw.below(2) as u32;
+        let [zombie, other] = [cut_off, 1 - cut_off].map(|place| Target::Follower(self.partition.clone(), place));
+        let leader = self.leader();
+        let apart_ms = self.begins_ms + self.draw.between(200, 1_000);
+        let falls_ms = apart_ms + self.replica_lag_max_ms * 3 / 2 + self.draw.between(200, 1_500);
+        let led_again_ms = falls_ms + self.draw.between(1_000, 4_000);
+        let between = |at_ms: u64, action: Action, until_ms: u64| FaultEvent {
+            when: Trigger::At { at_ms },
+            action,
+            for_ms: Some(until_ms - at_ms),
+        };
+        let slow = |target: Target, factor: u64| Action::SlowDisk { target, factor: factor as u32 };
+        let apart_from = |other: Target| {
+            let (shape, targets) = (Shape::Between, vec![other, zombie.clone()]);
+            Action::Partition { shape, targets, resets: false, in_parts: false }
+        };
+        let falls = Action::PowerLoss { targets: vec![leader.clone()] };
+        let unheard_ms = led_again_ms + self.draw.between(2_000, 5_000);
+        let mut burst = vec![
+            between(self.begins_ms, slow(leader.clone(), self.draw.between(3_000, 30_000)), falls_ms),
+            between(apart_ms, slow(other, self.draw.between(1_000, 3_000)), falls_ms),
+            between(apart_ms, apart_from(leader.clone()), led_again_ms),
+            between(apart_ms, apart_from(Target::Controller), unheard_ms),
+            between(falls_ms, falls, falls_ms + self.draw.between(20, 300)),
+        ];
+        let when = self.first(Happening::InSyncGrown, led_again_ms, 300);
+        burst.push(self.event(when, Action::Crash { targets: vec![leader] }, 3_000, 8_000));
         burst
     }
 
