@@ -218,9 +218,9 @@ impl Drawing<'_> {
             (Shape::Symmetric, 3),
             (Shape::OneWay, 2),
             (Shape::OneFromAll, 2),
-            (Shape::Bridge, 2),
-            (Shape::MajorityRing, 2),
-            (Shape::Between, 2),
+            (Shape::Bridge, 3),
+            (Shape::MajorityRing, 3),
+            (Shape::Between, 1),
         ];
         let shape = self.draw.weighted(&shapes).copied().unwrap_or(Shape::Symmetric);
         let (resets, in_parts) = (self.draw.percent(30), self.draw.percent(35));
