@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
             continue;
         };
         println!("seed {seed} FAILED; shrinking its {} faults\n", plan.schedule.faults.len());
-        let budget = ShrinkBudget { runs_max: 60, scheduling_seeds: 1 };
+        let budget = ShrinkBudget { runs_max: 80, scheduling_seeds: 1 };
         let (shrunk, verdict) = shrink::shrink_plan(&plan, Some(broken), budget)?;
         let file = failure::write_schedule(&shrunk.schedule, "-demo")?;
         if let Some(violation) = verdict.violations.iter().find(|violation| violation.property == shrunk.property) {
