@@ -17,10 +17,12 @@ use crate::workloads::produce_consume::partitions_of;
 const BURST_PERCENT: u64 = 40;
 /// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
 const ALONE_PERCENT: u64 = 50;
-/// The numbers under which [`Burst::down_at_a_roll`] and [`Burst::behind_the_times`] are drawn.
-const SYNCED_ONLY: [u64; 2] = [DOWN_AT_A_ROLL, BEHIND_THE_TIMES];
+/// The number under which [`Burst::down_at_a_roll`] is drawn.
 const DOWN_AT_A_ROLL: u64 = 3;
+/// The number under which [`Burst::behind_the_times`] is drawn.
 const BEHIND_THE_TIMES: u64 = 4;
+/// The bursts around partitions whose leader may lead again after a power cut.
+const SYNCED_ONLY: [u64; 2] = [DOWN_AT_A_ROLL, BEHIND_THE_TIMES];
 /// How long it takes at most until what a burst waits for has happened.
 const LASTS_MS: u64 = 12_000;
 
