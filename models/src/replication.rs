@@ -111,7 +111,7 @@ pub enum Action {
     Process(usize),
     /// The answer reaches the broker.
     Answer(usize),
-    /// The broker's request or answer is lost.
+    /// The broker's answer is lost. That its request is lost looks like a request that was not sent.
     Lose(usize),
     /// The controller's next state reaches the broker.
     Learn(usize),
@@ -266,7 +266,6 @@ impl World {
         let tree = controller::Tree {
             brokers: (0..BROKERS).map(|b| registration(b, first_epoch(b), None, LastShutdown::Clean)).collect(),
             topics: [(Arc::from("t"), topic)].into(),
-            settled: Default::default(),
             written: Default::default(),
         };
         state.control(controller::Input::Elected { controller_epoch: ControllerEpoch(1), tree });
@@ -297,6 +296,16 @@ impl World {
             answer: None,
             proposal: None,
         }
+    }
+}
+
+impl World {
+    /// What the broker had in memory is gone, and must not tell two states apart.
+    fn power_loss(&self, state: &mut State, broker: usize, kept: usize) {
+        state.crashes += 1;
+        let Broker { registered, lineage, log, .. } = Broker::clone(&state.brokers[broker]);
+        let down = self.started(broker, lineage.last(), &log[..kept], false);
+        state.brokers[broker] = Arc::new(Broker { up: false, registered, lineage, ..down });
     }
 }
 
@@ -527,16 +536,6 @@ impl State {
         broker_epoch
     }
 
-    fn power_loss(&mut self, broker: usize, kept: usize) {
-        self.crashes += 1;
-        let lost = self.broker(broker);
-        lost.up = false;
-        lost.log.truncate(kept);
-        lost.persisting.clear();
-        lost.states.clear();
-        (lost.request, lost.answer, lost.proposal) = (None, None, None);
-    }
-
     /// Whether the broker's request would tell it or its leader anything. A fetch that finds both as
     /// they are can be sent later just as well, so leaving it out hides no behaviour of the cores.
     fn would_learn(&self, broker: usize) -> bool {
@@ -612,8 +611,7 @@ impl Model for World {
             }
             Action::Lose(broker) => {
                 state.losses += 1;
-                let broker = state.broker(broker);
-                (broker.request, broker.answer) = (None, None);
+                state.broker(broker).answer = None;
             }
             Action::Learn(broker) => state.learn(broker),
             Action::LagCheck(broker) => {
@@ -630,7 +628,7 @@ impl Model for World {
                 let broker_epoch = state.register(broker, LastShutdown::Clean);
                 state.step(broker, Input::Registered { broker_epoch }, &[]);
             }
-            Action::PowerLoss(broker, kept) => state.power_loss(broker, kept),
+            Action::PowerLoss(broker, kept) => self.power_loss(&mut state, broker, kept),
             Action::Start(broker) => {
                 // Up before it registers, so that it takes what the controller pushes.
                 let Broker { registered, lineage, log, .. } = Broker::clone(&state.brokers[broker]);
@@ -700,7 +698,7 @@ impl World {
         offer(quiet && room && state.would_learn(index), Action::Send(index));
         offer(broker.request.is_some(), Action::Process(index));
         offer(broker.answer.is_some(), Action::Answer(index));
-        offer(!quiet && state.losses < bounds.losses, Action::Lose(index));
+        offer(broker.answer.is_some() && state.losses < bounds.losses, Action::Lose(index));
         offer(!broker.states.is_empty(), Action::Learn(index));
         offer(replica.leads() && state.lag_checks < bounds.lag_checks, Action::LagCheck(index));
         offer(broker.proposal.is_none() && room && replica.proposal().is_some(), Action::Propose(index));

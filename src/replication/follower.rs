@@ -48,7 +48,8 @@ impl Replica {
     }
 
     /// Cuts the log where it parts from the leader's. If the leader answered with an epoch that this
-    /// log does not know, the logs part earlier: cut what is surely wrong, and ask again (KIP-279).
+    /// log does not know, the logs part earlier: cut what is surely wrong, and ask again (KIP-279). If
+    /// all that is here is newer than the answered epoch, nothing is shared.
     pub(super) fn on_epoch_end(
         &mut self,
         leader_epoch: LeaderEpoch,
@@ -65,7 +66,7 @@ impl Replica {
         let (to, agreed) = match log.epochs.end_of_largest_up_to(known, log.log_end) {
             Some((epoch, end)) if epoch == known => (end.min(answer.end_offset), true),
             Some((_, end)) => (end, false),
-            None => (answer.end_offset, true),
+            None => (log.log_start, true),
         };
         self.truncate(to.clamp(self.log.log_start, self.log.log_end), effects);
         if agreed || self.log.epochs.latest().is_none() {

@@ -40,6 +40,16 @@ fn a_follower_asks_again_when_the_leader_does_not_know_its_epoch() {
     assert_eq!(shell.replica.next_request(), fetch(4));
 }
 
+/// Broker 1 led epoch 1 without ever having heard of epoch 0, in which the new leader had appended
+/// at the same offset. It kept its own record, took the logs for equal, and was admitted to the
+/// in-sync set. Found by the replication model (`models/`).
+#[test]
+fn a_follower_keeps_nothing_that_is_newer_than_the_epoch_that_the_leader_answers_with() {
+    let mut shell = following(&[(1, 0)], 1, Plants::NONE);
+    assert_eq!(truncated_to(&shell.epoch_end(5, 1, (0, 1))), Some(0));
+    assert_eq!(shell.replica.next_request(), fetch(0));
+}
+
 #[test]
 fn a_truncation_that_was_asked_for_in_an_older_epoch_is_fenced() {
     let mut shell = following(&[(3, 0)], 8, Plants::NONE);
