@@ -1,7 +1,7 @@
 //! A scenario: cluster shape, workloads, faults and phases, as data. What it leaves open, each
 //! seed draws (swarm testing); [`Scenario::draw`] gives the [`Plan`] of one seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wyrdlog::base::partition_state::Durability;
@@ -211,7 +211,12 @@ impl Scenario {
                 "set cluster.brokers = 3, or 0 for the coordinator alone".to_owned(),
             ));
         }
+        let mut names = BTreeSet::new();
         self.cluster.topics.iter().flatten().find_map(|topic| {
+            if !names.insert(topic.name.as_str()) {
+                let remedy = "give each topic a name of its own".to_owned();
+                return Some((format!("two topics are named {}", topic.name), remedy));
+            }
             let name = &topic.name;
             if topic.replicas == 0 || topic.replicas > brokers {
                 let remedy = format!("set its replicas between 1 and {brokers}");
@@ -350,5 +355,8 @@ mod tests {
         let topic = "[cluster]\nbrokers = 3\n[[cluster.topics]]\nname = \"t\"\npartitions = 1\nreplicas = 4\nmin_in_sync = 2\ndurability = \"synced\"\n";
         let error = Scenario::parse(topic).expect_err("too many replicas");
         assert!(error.to_string().contains("4 replicas on 3 brokers"), "{error}");
+        let topic = "[[cluster.topics]]\nname = \"t\"\npartitions = 1\nreplicas = 1\nmin_in_sync = 1\ndurability = \"synced\"\n";
+        let error = Scenario::parse(&topic.repeat(2)).expect_err("the second would never be created");
+        assert!(error.to_string().contains("two topics are named t"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ fn scenario(name: &str) -> Scenario {
     let text = match name {
         "standard" => include_str!("../scenarios/standard.toml"),
         "coordinator" => include_str!("../scenarios/coordinator.toml"),
+        "young" => include_str!("../scenarios/young.toml"),
         other => panic!("{other} does not come with the program"),
     };
     Scenario::parse(text).expect("it comes with the program")

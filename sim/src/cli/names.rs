@@ -13,6 +13,7 @@ pub(super) const DEFAULT: &str = "standard";
 const BUILT_IN: &[(&str, &str)] = &[
     ("coordinator", include_str!("../../scenarios/coordinator.toml")),
     ("standard", include_str!("../../scenarios/standard.toml")),
+    ("young", include_str!("../../scenarios/young.toml")),
 ];
 
 /// The scenario of that name, or in the file of that name.

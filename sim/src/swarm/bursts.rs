@@ -21,6 +21,8 @@ const ALONE_PERCENT: u64 = 50;
 const DOWN_AT_A_ROLL: u64 = 3;
 /// The number under which [`Burst::behind_the_times`] is drawn.
 const BEHIND_THE_TIMES: u64 = 4;
+/// The number under which [`Burst::unheard_of`] is drawn: only where faults strike from the start.
+const UNHEARD_OF: u64 = 6;
 /// The bursts around partitions whose leader may lead again after a power cut.
 const SYNCED_ONLY: [u64; 2] = [DOWN_AT_A_ROLL, BEHIND_THE_TIMES];
 /// How long it takes at most until what a burst waits for has happened.
@@ -54,7 +56,7 @@ pub(super) fn draw_bursts(cluster: &Cluster, clients: u32, phases: Phases, draw:
     for _ in 0..count {
         let latest_ms = phases.faults_ms.saturating_sub(LASTS_MS);
         let begins_ms = phases.warm_up_ms + draw.below(latest_ms.max(1));
-        let kind = draw.below(6);
+        let kind = draw.below(if phases.warm_up_ms == 0 { UNHEARD_OF + 1 } else { UNHEARD_OF });
         // Only who counts after a power cut leads with what it tore.
         let partitions = if SYNCED_ONLY.contains(&kind) && !synced.is_empty() { &synced } else { &all };
         let Some(partition) = draw.pick(partitions).cloned() else { continue };
@@ -65,6 +67,7 @@ pub(super) fn draw_bursts(cluster: &Cluster, clients: u32, phases: Phases, draw:
             2 => burst.late_retry(clients),
             DOWN_AT_A_ROLL => burst.down_at_a_roll(),
             BEHIND_THE_TIMES => burst.behind_the_times(),
+            UNHEARD_OF => burst.unheard_of(),
             _ => burst.deposed_in_the_middle(),
         });
     }
@@ -242,6 +245,26 @@ impl Burst<'_> {
         ];
         let when = self.first(Happening::InSyncGrown, led_again_ms, 300);
         burst.push(self.event(when, Action::Crash { targets: vec![leader] }, 3_000, 8_000));
+        burst
+    }
+
+    /// The partition is new. One follower reaches neither the leader nor the other follower, which has the
+    /// leader's first records. The leader falls; whoever leads next falls too, soon after it was elected.
+    fn unheard_of(&mut self) -> Vec<FaultEvent> {
+        let cut_off = self.draw.below(2) as u32;
+        let [unheard, other] = [cut_off, 1 - cut_off].map(|place| Target::Follower(self.partition.clone(), place));
+        let mut burst = Vec::new();
+        for peer in [self.leader(), other] {
+            let (shape, targets) = (Shape::Between, vec![peer, unheard.clone()]);
+            let apart = Action::Partition { shape, targets, resets: false, in_parts: false };
+            let when = self.first(Happening::LeaderElected, 0, 20);
+            burst.push(self.event(when, apart, 4_000, 8_000));
+        }
+        let when = self.first(Happening::Appended, 0, 60);
+        let falls = Action::Crash { targets: vec![self.leader()] };
+        burst.push(self.event(when, falls.clone(), 6_000, 12_000));
+        let when = self.nth(Happening::LeaderElected, 2, 0, 800);
+        burst.push(self.event(when, falls, 3_000, 6_000));
         burst
     }
 
