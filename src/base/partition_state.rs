@@ -29,8 +29,9 @@ pub struct PartitionState {
     /// The replicas that hold everything below the high watermark, ordered by broker.
     pub in_sync: Vec<InSyncReplica>,
     /// Replicas out of the in-sync set that still hold everything below the high watermark,
-    /// because the set was smaller than `min.insync.replicas` since they left it (KIP-966).
-    pub eligible_leaders: Vec<BrokerId>,
+    /// because the set was smaller than `min.insync.replicas` since they left it (KIP-966), as the
+    /// incarnations that left it; ordered by broker.
+    pub eligible_leaders: Vec<InSyncReplica>,
     /// The last leader, kept while the in-sync and eligible sets are empty (KIP-966).
     pub last_known_leader: Option<BrokerId>,
 }
@@ -40,6 +41,12 @@ impl PartitionState {
     #[must_use]
     pub fn in_sync_epoch(&self, broker: BrokerId) -> Option<BrokerEpoch> {
         self.in_sync.iter().find(|member| member.broker == broker).map(|member| member.broker_epoch)
+    }
+
+    /// Whether `broker` is in the eligible set, as whatever incarnation.
+    #[must_use]
+    pub fn is_eligible(&self, broker: BrokerId) -> bool {
+        self.eligible_leaders.iter().any(|member| member.broker == broker)
     }
 
     /// Whether `broker` is in the in-sync set, in whatever incarnation.

@@ -86,7 +86,7 @@ impl Active {
         let before = self.metadata.clone();
         self.metadata.brokers = brokers.iter().map(|(broker, live)| (*broker, live.metadata())).collect();
         self.metadata.topics = tree.topics;
-        self.live = Liveness { brokers, shutting_down, settled: tree.settled };
+        self.live = Liveness { brokers, shutting_down };
         self.outstanding = Outstanding::Nothing;
         self.unsettled = true;
         before
@@ -127,13 +127,6 @@ impl Active {
                 }
             }
         }
-        // Atomic with the last states that a start affects: whoever reads the tree next knows that
-        // this start need not be judged again.
-        let settle = |live: &super::registration::Registration| Change::Settle {
-            broker: live.broker,
-            broker_epoch: live.broker_epoch,
-        };
-        draft.changes.extend(self.live.unsettled().map(settle));
     }
 
     fn draft_requests(&mut self, plants: Plants, draft: &mut Draft) {
@@ -163,10 +156,6 @@ impl Active {
             })?,
             Change::SetTopic { topic, settings } => {
                 self.changed_topic(topic, |metadata| metadata.settings = settings)?
-            }
-            Change::Settle { broker, broker_epoch } => {
-                self.live.settled.insert(broker, broker_epoch);
-                return None;
             }
         };
         self.metadata.apply(&news);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::metadata::TopicSettings;
 use super::registration::Registration;
-use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch};
+use crate::base::ids::{BrokerId, LeaderEpoch};
 use crate::base::partition_state::{Durability, InSyncReplica, PartitionState};
 
 /// Who lives, and what is known of their logs.
@@ -20,8 +20,6 @@ pub(super) struct Liveness {
     pub(super) brokers: BTreeMap<BrokerId, Registration>,
     /// Those of them that asked to leave.
     pub(super) shutting_down: BTreeSet<BrokerId>,
-    /// The last incarnation of each broker whose losses were taken out of all states.
-    pub(super) settled: BTreeMap<BrokerId, BrokerEpoch>,
 }
 
 impl Liveness {
@@ -36,25 +34,12 @@ impl Liveness {
         self.available(member.broker) == Some(*member)
     }
 
-    /// Whether what left the in-sync set as `member` is still whole. Whoever is away is judged when
-    /// it returns.
+    /// Whether what left the in-sync set as `member`, now or before, is still whole. Whoever is away is
+    /// judged when it returns, and by nothing that it did since: what is committed it has held since
+    /// then, and what else it may have registered as tells nothing about this disk.
     fn keeps_member(&self, member: &InSyncReplica, durability: Durability) -> bool {
         let Some(registration) = self.brokers.get(&member.broker) else { return true };
         registration.continues(member.broker_epoch, durability)
-    }
-
-    /// The same for a replica that was eligible before. Its start was judged already if it is settled.
-    fn keeps_eligible(&self, broker: BrokerId, durability: Durability) -> bool {
-        let Some(registration) = self.brokers.get(&broker) else { return true };
-        match self.settled.get(&broker) {
-            Some(settled) => registration.continues(*settled, durability),
-            None => registration.shutdown.retains(durability),
-        }
-    }
-
-    /// The live brokers whose start has not been taken out of all states yet.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Registration> {
-        self.brokers.values().filter(|live| self.settled.get(&live.broker) != Some(&live.broker_epoch))
     }
 }
 
@@ -104,13 +89,17 @@ impl Rules<'_> {
             return chosen;
         }
         let durability = self.settings.durability;
-        let left = old.in_sync.iter().map(|member| (member.broker, self.live.keeps_member(member, durability)));
-        let before = old.eligible_leaders.iter().map(|broker| (*broker, self.live.keeps_eligible(*broker, durability)));
-        let candidates: BTreeMap<BrokerId, bool> = before.chain(left).collect();
-        let out = candidates.into_iter().filter(|(broker, _)| !chosen.state.is_in_sync(*broker));
-        let kept: Vec<_> = out.filter(|(_, whole)| *whole || self.keep_unclean).collect();
-        chosen.kept_unclean = kept.iter().any(|(_, whole)| !whole);
-        chosen.state.eligible_leaders = kept.into_iter().map(|(broker, _)| broker).collect();
+        let before_and_left = old.eligible_leaders.iter().chain(&old.in_sync);
+        let candidates: BTreeMap<BrokerId, InSyncReplica> =
+            before_and_left.map(|member| (member.broker, *member)).collect();
+        let mut kept: Vec<InSyncReplica> =
+            candidates.into_values().filter(|member| !chosen.state.is_in_sync(member.broker)).collect();
+        kept.retain(|member| {
+            let whole = self.live.keeps_member(member, durability);
+            chosen.kept_unclean |= !whole && self.keep_unclean;
+            whole || self.keep_unclean
+        });
+        chosen.state.eligible_leaders = kept;
         chosen
     }
 
@@ -133,13 +122,13 @@ impl Rules<'_> {
 
     /// Makes the first live eligible replica the only member of the in-sync set.
     fn admit_eligible(&self, state: &mut PartitionState) -> Option<BrokerId> {
-        let eligible = |replica: &BrokerId| state.eligible_leaders.contains(replica);
-        let member = state.replicas.iter().filter(|replica| eligible(replica)).find_map(|r| self.live.available(*r))?;
+        let eligible = state.replicas.iter().filter(|replica| state.is_eligible(**replica));
+        let member = eligible.copied().find_map(|replica| self.live.available(replica))?;
         state.in_sync = vec![member];
         if self.min_in_sync(state) <= 1 {
             state.eligible_leaders.clear();
         } else {
-            state.eligible_leaders.retain(|broker| *broker != member.broker);
+            state.eligible_leaders.retain(|other| other.broker != member.broker);
         }
         Some(member.broker)
     }

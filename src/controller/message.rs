@@ -25,8 +25,6 @@ pub struct Tree {
     pub brokers: Vec<Registration>,
     /// The topics with their states; each state's partition epoch is its znode's version.
     pub topics: BTreeMap<Arc<str>, TopicMetadata>,
-    /// What [`Change::Settle`] left.
-    pub settled: BTreeMap<BrokerId, BrokerEpoch>,
     /// Who wrote each state, and when. Nothing is decided by it.
     pub written: BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
 }
@@ -219,13 +217,6 @@ pub enum Change {
         id: TopicId,
         /// How many partitions it has.
         partitions: usize,
-    },
-    /// Note that whatever this incarnation of a broker lost was taken out of all states.
-    Settle {
-        /// The broker.
-        broker: BrokerId,
-        /// Its incarnation.
-        broker_epoch: BrokerEpoch,
     },
 }
 

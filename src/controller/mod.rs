@@ -321,6 +321,6 @@ fn states_in(change: &Change) -> Vec<(TopicPartition, PartitionState)> {
         Change::State { partition, state, .. } => vec![(partition.clone(), state.clone())],
         Change::CreateTopic { topic, metadata } => numbered(topic, 0, &metadata.partitions),
         Change::CreatePartitions { topic, first, states } => numbered(topic, *first, states),
-        Change::SetTopic { .. } | Change::DeleteTopic { .. } | Change::Settle { .. } => Vec::new(),
+        Change::SetTopic { .. } | Change::DeleteTopic { .. } => Vec::new(),
     }
 }

@@ -204,9 +204,8 @@ fn keeps_promise(model: &Model, partition: &Partition, spent: &Spent) -> bool {
 
 fn has_intact_member(model: &Model, partition: &Partition, spent: &Spent) -> bool {
     let Some((_, state)) = &partition.state else { return false };
-    let in_sync = state.in_sync.iter().map(|member| member.broker);
-    in_sync.chain(state.eligible_leaders.iter().copied()).any(|broker| {
-        let node = model.topology.brokers.get(&broker);
+    state.in_sync.iter().chain(&state.eligible_leaders).any(|member| {
+        let node = model.topology.brokers.get(&member.broker);
         node.filter(|node| !spent.unproven.contains(node))
             .and_then(|node| partition.replicas.get(node))
             .is_some_and(|replica| replica.counted_end(partition.durability) >= partition.exposed)

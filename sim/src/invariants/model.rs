@@ -460,7 +460,7 @@ impl Partition {
             return;
         }
         if let (Some((_, old)), Some(leader), true) = (&self.state, state.leader, unclean_allowed) {
-            self.unclean |= !old.is_in_sync(leader) && !old.eligible_leaders.contains(&leader);
+            self.unclean |= !old.is_in_sync(leader) && !old.is_eligible(leader);
         }
         for node in state.replicas.iter().filter_map(|broker| brokers.get(broker)) {
             self.replicas.entry(*node).or_default();

@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_set_below_the_minimum_comes_with_the_metadata_that_tells_who_is_eligible() {
-        let state = PartitionState { eligible_leaders: vec![BrokerId(2)], ..state(&[1]) };
+        let state = PartitionState { eligible_leaders: members(&[2]), ..state(&[1]) };
         assert_eq!(told(&[1], Ok(Answer::AlterPartition(state))), None);
     }
 

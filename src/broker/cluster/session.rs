@@ -17,7 +17,7 @@ use super::incarnation::{self, Past};
 use super::plane::Plane;
 use super::tree;
 use super::writes::{self, Office};
-use super::znodes::{self, broker, cluster_id, controller, producer_ids, settled, topic};
+use super::znodes::{self, broker, cluster_id, controller, producer_ids, topic};
 use crate::base::event::{BrokerEvent, Event};
 use crate::base::ids::{BrokerEpoch, ControllerEpoch, SessionId, TopicId};
 use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
@@ -179,7 +179,6 @@ impl<R: Runtime> Session<'_, R> {
         for path in znodes::PARENTS {
             self.make(path, bytes::Bytes::new()).await?;
         }
-        self.make(&settled::path(self.plane.own()), settled::encode(None)).await?;
         self.make(controller::EPOCH_PATH, controller::encode_epoch(ControllerEpoch(0))).await?;
         self.make(producer_ids::PATH, bytes::Bytes::new()).await?;
         self.learn_cluster_id().await

@@ -1,12 +1,11 @@
-//! Reads what a controller must know: topics with their states, settled incarnations, and
-//! registrations. Many reads are on their way at once, in the session's order.
+//! Reads what a controller must know: topics with their states, and registrations. Many reads are on their way at once, in the session's order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::znodes::{BadZnode, broker, partition_state, settled, topic, topic_config};
+use super::znodes::{BadZnode, broker, partition_state, topic, topic_config};
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Zxid};
 use crate::base::znode::{ErrorCode, Stat};
 use crate::client::coordinator::{CoordinatorClient, CoordinatorError, PendingReply};
@@ -30,10 +29,9 @@ pub enum ReadError {
 
 type Node = Option<(Bytes, Stat)>;
 
-/// Topics and settled incarnations, after a sync. Registrations are read by [`registrations`].
+/// The topics, after a sync. Registrations are read by [`registrations`].
 pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
     client.sync("/").await?;
-    let settled = read_settled(client).await?;
     let (names, _) = client.get_children(topic::PARENT, false).await?;
     let assigned = read_all(client, names.iter().map(|name| topic::path(name)), false).await?;
     let settings = read_all(client, names.iter().map(|name| topic_config::path(name)), false).await?;
@@ -46,7 +44,7 @@ pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
         let partitions = read_partitions(client, &name, replicas, &mut written).await?;
         topics.insert(name, TopicMetadata { id, settings, partitions });
     }
-    Ok(Tree { brokers: Vec::new(), topics, settled, written })
+    Ok(Tree { brokers: Vec::new(), topics, written })
 }
 
 async fn read_partitions(
@@ -65,19 +63,6 @@ async fn read_partitions(
         Ok(state)
     });
     states.collect()
-}
-
-async fn read_settled(client: &CoordinatorClient) -> Result<BTreeMap<BrokerId, BrokerEpoch>, ReadError> {
-    let (names, _) = client.get_children(settled::PARENT, false).await?;
-    let brokers = broker_ids(&names);
-    let nodes = read_all(client, brokers.iter().map(|broker| settled::path(*broker)), false).await?;
-    let mut settled = BTreeMap::new();
-    for (broker, node) in brokers.into_iter().zip(nodes) {
-        if let Some(epoch) = settled::decode(broker, &there(node)?.0)? {
-            settled.insert(broker, epoch);
-        }
-    }
-    Ok(settled)
 }
 
 /// The live brokers. A watch is left on the list of them and on each. One whose registration cannot

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::znodes::{SEQUENCE, broker, controller, partition_state, settled, topic, topic_config};
+use super::znodes::{SEQUENCE, broker, controller, partition_state, topic, topic_config};
 use crate::base::ids::{ControllerEpoch, TopicPartition, Zxid};
 use crate::base::limits::JUTE_BYTES_MAX;
 use crate::base::partition_state::PartitionState;
@@ -70,9 +70,6 @@ fn put_change(office: Office, change: &Change, committed: &ClusterMetadata, ops:
             ops.push(set(topic_config::path(topic), topic_config::encode(settings), ANY_VERSION));
         }
         Change::DeleteTopic { topic, partitions, .. } => put_deletion(topic, *partitions, ops),
-        Change::Settle { broker, broker_epoch } => {
-            ops.push(set(settled::path(*broker), settled::encode(Some(*broker_epoch)), ANY_VERSION));
-        }
     }
 }
 

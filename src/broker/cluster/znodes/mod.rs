@@ -10,7 +10,6 @@ pub mod cluster_id;
 pub mod controller;
 pub mod partition_state;
 pub mod producer_ids;
-pub mod settled;
 pub mod topic;
 pub mod topic_config;
 
@@ -21,8 +20,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The parents that every broker makes sure of before it registers, parents first.
-pub const PARENTS: [&str; 8] =
-    ["/brokers", broker::PARENT, topic::PARENT, settled::PARENT, SEQUENCE, "/config", topic_config::PARENT, "/cluster"];
+pub const PARENTS: [&str; 7] =
+    ["/brokers", broker::PARENT, topic::PARENT, SEQUENCE, "/config", topic_config::PARENT, "/cluster"];
 
 /// The znode whose version counts, as Kafka's brokers do for generated ids. Its data stays empty.
 pub const SEQUENCE: &str = "/brokers/seqid";

@@ -1,8 +1,8 @@
 //! `/brokers/topics/T/partitions/P/state`: who leads a partition and who is in sync. The version of
 //! the znode is the partition epoch.
 //!
-//! Kafka's fields (`leader` is -1 where there is none) and three of ours: `isr_broker_epochs` in the
-//! order of `isr`, `eligible_leaders`, `last_known_leader`. Replicas stand in the topic's znode.
+//! Kafka's fields (`leader` is -1 where there is none) and four of ours: `isr_broker_epochs` in the
+//! order of `isr`, `eligible_leaders` and `eligible_leaders_broker_epochs` likewise, `last_known_leader`. Replicas stand in the topic's znode.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,8 @@ struct Json {
     leader_epoch: LeaderEpoch,
     isr: Vec<BrokerId>,
     isr_broker_epochs: Vec<BrokerEpoch>,
-    #[serde(default)]
     eligible_leaders: Vec<BrokerId>,
-    #[serde(default)]
+    eligible_leaders_broker_epochs: Vec<BrokerEpoch>,
     last_known_leader: Option<BrokerId>,
 }
 
@@ -53,9 +52,10 @@ pub fn encode(state: &PartitionState, controller_epoch: ControllerEpoch) -> Byte
         leader: state.leader.map_or(-1, |leader| leader.0),
         version: VERSION,
         leader_epoch: state.leader_epoch,
-        isr: state.in_sync.iter().map(|member| member.broker).collect(),
-        isr_broker_epochs: state.in_sync.iter().map(|member| member.broker_epoch).collect(),
-        eligible_leaders: state.eligible_leaders.clone(),
+        isr: brokers(&state.in_sync),
+        isr_broker_epochs: broker_epochs(&state.in_sync),
+        eligible_leaders: brokers(&state.eligible_leaders),
+        eligible_leaders_broker_epochs: broker_epochs(&state.eligible_leaders),
         last_known_leader: state.last_known_leader,
     })
 }
@@ -71,22 +71,37 @@ pub fn decode(
     let path = path(partition);
     let json: Json = from_json(&path, data)?;
     check_version(&path, json.version, VERSION..=VERSION)?;
-    if json.isr.len() != json.isr_broker_epochs.len() {
-        return Err(BadZnode::new(&path, "isr and isr_broker_epochs differ in length"));
-    }
-    let members = json.isr.into_iter().zip(json.isr_broker_epochs);
-    let mut in_sync: Vec<_> = members.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
-    in_sync.sort_unstable();
+    let in_sync = members(json.isr, json.isr_broker_epochs)
+        .ok_or_else(|| BadZnode::new(&path, "isr and isr_broker_epochs differ in length"))?;
+    let eligible_leaders = members(json.eligible_leaders, json.eligible_leaders_broker_epochs)
+        .ok_or_else(|| BadZnode::new(&path, "eligible_leaders and eligible_leaders_broker_epochs differ in length"))?;
     let state = PartitionState {
         leader: Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0),
         leader_epoch: json.leader_epoch,
         partition_epoch,
         replicas,
         in_sync,
-        eligible_leaders: json.eligible_leaders,
+        eligible_leaders,
         last_known_leader: json.last_known_leader,
     };
     Ok((state, json.controller_epoch))
+}
+
+fn brokers(members: &[InSyncReplica]) -> Vec<BrokerId> {
+    members.iter().map(|member| member.broker).collect()
+}
+
+fn broker_epochs(members: &[InSyncReplica]) -> Vec<BrokerEpoch> {
+    members.iter().map(|member| member.broker_epoch).collect()
+}
+
+/// The members, ordered by broker; none if the lists differ in length.
+fn members(brokers: Vec<BrokerId>, broker_epochs: Vec<BrokerEpoch>) -> Option<Vec<InSyncReplica>> {
+    let equally_long = brokers.len() == broker_epochs.len();
+    let both = brokers.into_iter().zip(broker_epochs);
+    let mut members: Vec<_> = both.map(|(broker, broker_epoch)| InSyncReplica { broker, broker_epoch }).collect();
+    members.sort_unstable();
+    equally_long.then_some(members)
 }
 
 #[cfg(test)]
@@ -101,7 +116,7 @@ mod tests {
             partition_epoch: 4,
             replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
             in_sync: vec![member(1, 30), member(2, 40)],
-            eligible_leaders: vec![BrokerId(3)],
+            eligible_leaders: vec![member(3, 20)],
             last_known_leader: None,
         }
     }
@@ -111,7 +126,7 @@ mod tests {
         let partition = TopicPartition::new("t", 5);
         assert_eq!(path(&partition), "/brokers/topics/t/partitions/5/state");
         let data = encode(&state(), ControllerEpoch(9));
-        let text = r#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2],"isr_broker_epochs":[30,40],"eligible_leaders":[3],"last_known_leader":null}"#;
+        let text = r#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2],"isr_broker_epochs":[30,40],"eligible_leaders":[3],"eligible_leaders_broker_epochs":[20],"last_known_leader":null}"#;
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
         assert_eq!(decode(&partition, state().replicas, 4, &data), Ok((state(), ControllerEpoch(9))));
     }
@@ -127,11 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn an_in_sync_set_without_incarnations_is_refused() {
+    fn a_set_without_incarnations_is_refused() {
         let kafkas = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2]}"#;
         let short =
             br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1],"isr_broker_epochs":[]}"#;
-        for data in [&kafkas[..], short, b"null"] {
+        let eligible = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[],"isr_broker_epochs":[],"eligible_leaders":[3],"eligible_leaders_broker_epochs":[],"last_known_leader":null}"#;
+        for data in [&kafkas[..], short, eligible, b"null"] {
             let error = decode(&TopicPartition::new("t", 5), vec![], 0, data).expect_err("bad");
             assert_eq!(&*error.path, "/brokers/topics/t/partitions/5/state");
         }
