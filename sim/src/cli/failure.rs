@@ -36,18 +36,10 @@ pub(super) fn write_schedule(schedule: &Schedule, suffix: &str) -> Result<String
     Ok(file)
 }
 
-/// The failure in words, with the faults that it shrinks to. `file` holds the whole schedule.
-pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: &str) -> Result<String, Trouble> {
-    let mut text = String::new();
-    for violation in verdict.violations.iter().take(VIOLATIONS_MAX) {
-        let _ = writeln!(text, "{violation}");
-    }
-    if verdict.violations.len() > VIOLATIONS_MAX {
-        let _ = writeln!(text, "… and {} more", verdict.violations.len() - VIOLATIONS_MAX);
-    }
-    let _ = writeln!(text, "replay:   {}", replay_line(verdict));
-    let _ = writeln!(text, "commit:   {}", commit());
-    let _ = writeln!(text, "hash:     {}", verdict.schedule_hash);
+/// The failure of a seed in words, with the faults that it shrinks to. Leaves two schedules' files.
+pub(super) fn describe(verdict: &Verdict, plan: &Plan) -> Result<String, Trouble> {
+    let file = write_schedule(&plan.schedule, "")?;
+    let mut text = claims(verdict, &replay_line(verdict));
     let _ = writeln!(text, "schedule: {file}");
     let (shrunk, _) = shrink::shrink_plan(plan, None, SHRINK)?;
     let shrunk_file = write_schedule(&shrunk.schedule, "-shrunk")?;
@@ -55,6 +47,29 @@ pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: &str) -> Result<Str
     let _ = writeln!(text, "shrunk:   {shrunk_file}, which still violates {property}; from {before} faults to these");
     text.push_str(&faults(&shrunk.schedule));
     Ok(text)
+}
+
+/// The failure of a schedule's file in words, with its faults as they are. Leaves the file alone.
+pub(super) fn describe_file(verdict: &Verdict, schedule: &Schedule, file: &str) -> String {
+    let mut text = claims(verdict, &format!("cargo sim replay {file}"));
+    let _ = writeln!(text, "schedule: {file}; to have it shrunk: cargo sim shrink {file}");
+    text.push_str(&faults(schedule));
+    text
+}
+
+/// What is violated, and how to see it again.
+fn claims(verdict: &Verdict, replay: &str) -> String {
+    let mut text = String::new();
+    for violation in verdict.violations.iter().take(VIOLATIONS_MAX) {
+        let _ = writeln!(text, "{violation}");
+    }
+    if verdict.violations.len() > VIOLATIONS_MAX {
+        let _ = writeln!(text, "… and {} more", verdict.violations.len() - VIOLATIONS_MAX);
+    }
+    let _ = writeln!(text, "replay:   {replay}");
+    let _ = writeln!(text, "commit:   {}", commit());
+    let _ = writeln!(text, "hash:     {}", verdict.schedule_hash);
+    text
 }
 
 /// The faults of a schedule, one a line.

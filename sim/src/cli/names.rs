@@ -32,6 +32,11 @@ pub(super) fn scenario(name: &str) -> Result<Scenario, Trouble> {
     Ok(scenario)
 }
 
+/// The file that `what` names, unless it is a seed.
+pub(super) fn file_of(what: &str) -> Option<&str> {
+    what.parse::<u64>().is_err().then_some(what)
+}
+
 /// The schedule in a file.
 pub(super) fn schedule(file: &str) -> Result<Schedule, Trouble> {
     let text = read(file).map_err(|error| format!("{file}: {error}"))?;

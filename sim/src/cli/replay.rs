@@ -59,9 +59,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     if verdict.passed() {
         return Ok(CLEAN);
     }
-    let is_seed = arguments.what.parse::<u64>().is_ok();
-    let file = if is_seed { failure::write_schedule(&plan.schedule, "")? } else { arguments.what.clone() };
-    eprint!("{}", failure::describe(&verdict, &plan, &file)?);
+    let described = match names::file_of(&arguments.what) {
+        Some(file) => failure::describe_file(&verdict, &plan.schedule, file),
+        None => failure::describe(&verdict, &plan)?,
+    };
+    eprint!("{described}");
     Ok(FAILED)
 }
 

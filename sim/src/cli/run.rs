@@ -40,8 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     if verdict.passed() {
         return Ok(CLEAN);
     }
-    let file = failure::write_schedule(&plan.schedule, "")?;
-    eprint!("{}", failure::describe(&verdict, &plan, &file)?);
+    eprint!("{}", failure::describe(&verdict, &plan)?);
     Ok(FAILED)
 }
 

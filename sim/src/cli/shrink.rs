@@ -2,9 +2,10 @@
 
 use wyrdlog::base::plants::Plant;
 
-use super::{FAILED, Trouble, failure, replay};
+use super::{FAILED, Trouble, failure, names, replay};
 use crate::run::{CannotRun, Options, Verdict, run_plan};
 use crate::scenario::Plan;
+use crate::schedule::Schedule;
 use crate::shrink::{ShrinkBudget, Shrunk, shrink};
 use crate::verdict::Property;
 
@@ -35,7 +36,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let plan = replay::plan_of(&arguments.what, arguments.scenario.as_deref(), arguments.plant)?;
     let budget = ShrinkBudget { runs_max: arguments.runs, scheduling_seeds: arguments.scheduling_seeds };
     let (shrunk, verdict) = shrink_plan(&plan, arguments.property, budget)?;
-    let file = failure::write_schedule(&shrunk.schedule, "-shrunk")?;
+    let file = match names::file_of(&arguments.what) {
+        Some(whole) => beside(whole, &shrunk.schedule)?,
+        None => failure::write_schedule(&shrunk.schedule, "-shrunk")?,
+    };
     println!(
         "{} faults shrank to {} in {} runs{}; {} stays violated",
         plan.schedule.faults.len(),
@@ -51,18 +55,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     Ok(FAILED)
 }
 
+/// Writes what the schedule in the file `whole` shrank to beside it, and never over it.
+fn beside(whole: &str, schedule: &Schedule) -> Result<String, Trouble> {
+    let file = format!("{}-shrunk.schedule", whole.strip_suffix(".schedule").unwrap_or(whole));
+    names::write(&file, &schedule.print())?;
+    Ok(file)
+}
+
 /// Shrinks the schedule of `plan`; gives also the verdict of what is left.
 pub(super) fn shrink_plan(
     plan: &Plan,
     property: Option<Property>,
     budget: ShrinkBudget,
 ) -> Result<(Shrunk, Verdict), Trouble> {
-    let run = |schedule: &crate::schedule::Schedule| {
+    let run = |schedule: &Schedule| {
         let candidate = Plan { schedule: schedule.clone(), ..plan.clone() };
         run_plan(&candidate, &Options::default()).map(|run| run.verdict)
     };
     let mut trouble: Option<CannotRun> = None;
-    let mut oracle = |schedule: &crate::schedule::Schedule| match run(schedule) {
+    let mut oracle = |schedule: &Schedule| match run(schedule) {
         Ok(verdict) => verdict.violated(),
         Err(error) => {
             trouble = Some(error);

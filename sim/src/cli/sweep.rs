@@ -122,8 +122,7 @@ fn print_summary(plan: &Plan, summary: &Summary, output: Output) -> Result<(), T
     let Some(verdict) = summary.failures.iter().min_by_key(|verdict| verdict.seed) else { return Ok(()) };
     let mut failing = plan.scenario.draw(verdict.seed);
     failing.schedule.plant = plan.plant.map(|plant| plant.id().to_owned()).or(failing.schedule.plant);
-    let file = failure::write_schedule(&failing.schedule, "")?;
-    eprint!("\n{}", failure::describe(verdict, &failing, &file)?);
+    eprint!("\n{}", failure::describe(verdict, &failing)?);
     Ok(())
 }
 
