@@ -2,7 +2,8 @@
 //! the znode is the partition epoch.
 //!
 //! Kafka's fields (`leader` is -1 where there is none) and four of ours: `isr_broker_epochs` in the
-//! order of `isr`, `eligible_leaders` and `eligible_leaders_broker_epochs` likewise, `last_known_leader`. Replicas stand in the topic's znode.
+//! order of `isr`, `eligible_leaders` and `eligible_leaders_broker_epochs` likewise,
+//! `last_known_leader`. Replicas stand in the topic's znode.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
