@@ -10,8 +10,8 @@
 )]
 
 use std::sync::Arc;
-use std::time::Instant;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use super::plan::{Plan, Shape, Tally};
 
@@ -103,7 +103,10 @@ fn many(peer: &str, run: fn(Arc<Plan>), options: &Options, simulations: u64) {
     }
 }
 
+/// The scheduler brings its account up to date when it sets a thread aside (or at its tick, some
+/// milliseconds apart): a short sleep makes it do so.
 fn cpu_ns() -> u64 {
+    thread::sleep(Duration::from_micros(100));
     let threads = fs::read_dir("/proc/self/task").expect("Linux tells of this process");
     let of_thread = |thread: std::io::Result<fs::DirEntry>| -> u64 {
         let text = fs::read_to_string(thread.expect("an entry").path().join("schedstat")).expect("schedstat");

@@ -198,28 +198,27 @@ impl World {
         }
     }
 
-    /// Wakes the tasks that are to be woken. Returns the wakers of others, for when nothing is
+    /// Wakes the tasks that are to be woken. The wakers of others are left, for when nothing is
     /// borrowed.
-    pub fn wake_tasks(&mut self) -> Vec<Waker> {
+    pub fn wake_tasks(&mut self) {
         let World { wakes, tasks, id, .. } = self;
-        wakes.take(|task| {
+        wakes.wake_tasks(|task| {
             if let Some(body) = tasks.get(task) {
                 body.shared.wake_in(*id);
             }
-        })
+        });
     }
 
-    /// Puts a task back that is not ready. Gives it back, to be dropped, if it was cancelled or
-    /// its process ended meanwhile.
-    pub fn put_back(&mut self, polled: Polling) -> Option<Polling> {
+    /// Puts a task back that is not ready. If it was cancelled or its process ended meanwhile, its
+    /// future is dropped later.
+    pub fn put_back(&mut self, polled: Polling) {
         self.wakes.end_poll();
         match self.tasks.get_mut(polled.key) {
             Some(body) => {
                 body.future = Some(polled.future);
                 body.waker = Some(polled.waker);
-                None
             }
-            None => Some(polled),
+            None => self.graveyard.push(polled.future),
         }
     }
 

@@ -1,10 +1,11 @@
 //! What is due and when, ordered by (time, sequence). An entry can be cancelled or moved, and
 //! leaves nothing behind: what is held is what is pending and no more.
 //!
-//! Two indexed 4-ary heaps: what was due soon when it was added, and the rest. A simulation holds
-//! hundreds of timers that are seconds away, and most of what happens are messages that are
-//! milliseconds away; apart, they do not sift through each other. The first entry is the lesser of
-//! the two roots, so that the order is that of one heap.
+//! A simulation holds hundreds of timers that are seconds away, while most of what happens are
+//! messages that are milliseconds away. So the entries are in two places: a short sorted list of
+//! those that were due soon when they were added, which costs a scan to add to and nothing to take
+//! from, and an indexed 4-ary heap of all others. The first entry is the lesser of the two firsts,
+//! so that the order is that of one heap.
 
 use super::slab::{Key, Slab};
 
@@ -25,20 +26,15 @@ impl Entry {
     }
 }
 
-/// Where an entry is: its heap, and its index there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Position {
-    heap: u8,
-    at: u32,
-}
-
 /// Values with a due time, in nanoseconds.
 #[derive(Debug)]
 pub(super) struct EventQueue<T> {
-    heaps: [Vec<Entry>; 2],
+    /// The next one last.
+    soon: Vec<Entry>,
+    heap: Vec<Entry>,
     items: Slab<T>,
-    /// By the place of an entry's key.
-    positions: Vec<Position>,
+    /// By the place of an entry's key: its index in the heap, or [`IN_SOON`].
+    positions: Vec<u32>,
     sequence: u64,
     /// The due time of what was removed last.
     now: u64,
@@ -46,8 +42,8 @@ pub(super) struct EventQueue<T> {
 
 impl<T> Default for EventQueue<T> {
     fn default() -> Self {
-        let heaps = [Vec::new(), Vec::new()];
-        EventQueue { heaps, items: Slab::default(), positions: Vec::new(), sequence: 0, now: 0 }
+        let (soon, heap) = (Vec::new(), Vec::new());
+        EventQueue { soon, heap, items: Slab::default(), positions: Vec::new(), sequence: 0, now: 0 }
     }
 }
 
@@ -56,19 +52,35 @@ const ARITY: usize = 4;
 /// What is due within this is due soon: 17 ms.
 const SOON_NS: u64 = 1 << 24;
 
+/// So many entries are in the list of what is due soon at most: a scan of more costs more than a heap.
+const SOON_MAX: usize = 64;
+
+/// The position of an entry that is not in the heap.
+const IN_SOON: u32 = u32::MAX;
+
 impl<T> EventQueue<T> {
     /// Adds `value`, due at `time`, after all that is already due then.
     pub fn push(&mut self, time: u64, value: T) -> Key {
         let key = self.items.insert(value);
         if key.place as usize >= self.positions.len() {
-            self.positions.push(Position::default());
+            self.positions.push(IN_SOON);
         }
-        let heap = usize::from(time.saturating_sub(self.now) > SOON_NS);
         let entry = Entry { time, sequence: self.next_sequence(), key };
-        let at = self.heaps[heap].len();
-        self.heaps[heap].push(entry);
-        self.sift_up(heap, at, entry);
+        self.add(entry);
         key
+    }
+
+    #[inline]
+    fn add(&mut self, entry: Entry) {
+        if self.soon.len() < SOON_MAX && entry.time.saturating_sub(self.now) <= SOON_NS {
+            // Its sequence is the greatest: it is before those that are later in time, and no others.
+            let later = self.soon.iter().map(|other| usize::from(other.time > entry.time)).sum();
+            self.soon.insert(later, entry);
+            self.positions[entry.key.place as usize] = IN_SOON;
+        } else {
+            self.heap.push(entry);
+            self.sift_up(self.heap.len() - 1, entry);
+        }
     }
 
     fn next_sequence(&mut self) -> u64 {
@@ -79,53 +91,53 @@ impl<T> EventQueue<T> {
     /// Removes an entry that is still pending.
     pub fn cancel(&mut self, key: Key) -> Option<T> {
         let value = self.items.remove(key)?;
-        let Position { heap, at } = self.positions[key.place as usize];
-        self.remove_at(usize::from(heap), at as usize);
+        self.take_out(key);
         Some(value)
     }
 
     /// Moves an entry that is still pending to `time`, after all that is already due then.
     pub fn reschedule(&mut self, key: Key, time: u64) {
-        if self.items.get(key).is_none() {
-            return;
+        if self.items.get(key).is_some() {
+            self.take_out(key);
+            let entry = Entry { time, sequence: self.next_sequence(), key };
+            self.add(entry);
         }
-        let Position { heap, at } = self.positions[key.place as usize];
-        let entry = Entry { time, sequence: self.next_sequence(), key };
-        self.settle(usize::from(heap), at as usize, entry);
     }
 
     /// When an entry that is still pending is due.
     pub fn due(&self, key: Key) -> Option<u64> {
         self.items.get(key)?;
-        let Position { heap, at } = self.positions[key.place as usize];
-        Some(self.heaps[usize::from(heap)][at as usize].time)
+        match self.positions[key.place as usize] {
+            IN_SOON => self.soon.iter().find(|entry| entry.key == key).map(|entry| entry.time),
+            at => Some(self.heap[at as usize].time),
+        }
     }
 
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.items.get_mut(key)
     }
 
-    /// The heap whose root is the first entry, and that entry.
-    fn first(&self) -> Option<(usize, Entry)> {
-        match (self.heaps[0].first(), self.heaps[1].first()) {
-            (Some(soon), Some(later)) if later.is_before(soon) => Some((1, *later)),
-            (Some(soon), _) => Some((0, *soon)),
-            (None, later) => later.map(|later| (1, *later)),
-        }
-    }
-
     /// When the first entry is due.
     pub fn next_time(&self) -> Option<u64> {
-        self.first().map(|(_, entry)| entry.time)
+        match (self.soon.last(), self.heap.first()) {
+            (Some(soon), Some(other)) => Some(soon.time.min(other.time)),
+            (first, None) | (None, first) => first.map(|first| first.time),
+        }
     }
 
     /// Removes the first entry if it is due at or before `limit`.
     pub fn pop_until(&mut self, limit: u64) -> Option<(u64, T)> {
-        let (heap, entry) = self.first().filter(|(_, entry)| entry.time <= limit)?;
-        let value = self.items.remove(entry.key)?;
-        self.now = entry.time;
-        self.remove_at(heap, 0);
-        Some((entry.time, value))
+        let (soon, other) = (self.soon.last(), self.heap.first());
+        let is_soon = soon.is_some_and(|soon| other.is_none_or(|other| soon.is_before(other)));
+        let first = *if is_soon { soon } else { other }.filter(|first| first.time <= limit)?;
+        let value = self.items.remove(first.key)?;
+        self.now = first.time;
+        if is_soon {
+            self.soon.pop();
+        } else {
+            self.remove_at(0);
+        }
+        Some((first.time, value))
     }
 
     pub fn keys(&self, wanted: impl FnMut(&T) -> bool) -> Vec<Key> {
@@ -137,59 +149,70 @@ impl<T> EventQueue<T> {
     }
 
     pub fn len(&self) -> usize {
-        self.heaps.iter().map(Vec::len).sum()
+        self.soon.len() + self.heap.len()
     }
 
-    fn remove_at(&mut self, heap: usize, at: usize) {
-        let Some(last) = self.heaps[heap].pop() else { return };
-        if at < self.heaps[heap].len() {
-            self.settle(heap, at, last);
+    fn take_out(&mut self, key: Key) {
+        match self.positions[key.place as usize] {
+            IN_SOON => self.soon.retain(|entry| entry.key != key),
+            at => self.remove_at(at as usize),
         }
     }
 
-    /// Puts `entry` where it belongs, given a hole at `at`.
-    fn settle(&mut self, heap: usize, at: usize, entry: Entry) {
-        if at > 0 && entry.is_before(&self.heaps[heap][(at - 1) / ARITY]) {
-            self.sift_up(heap, at, entry);
+    fn remove_at(&mut self, at: usize) {
+        let Some(last) = self.heap.pop() else { return };
+        if at < self.heap.len() {
+            self.settle(at, last);
+        }
+    }
+
+    /// Puts `entry` where it belongs in the heap, given a hole at `at`.
+    fn settle(&mut self, at: usize, entry: Entry) {
+        if at > 0 && entry.is_before(&self.heap[(at - 1) / ARITY]) {
+            self.sift_up(at, entry);
         } else {
-            self.sift_down(heap, at, entry);
+            self.sift_down(at, entry);
         }
     }
 
-    fn place(&mut self, heap: usize, at: usize, entry: Entry) {
-        self.heaps[heap][at] = entry;
-        self.positions[entry.key.place as usize] = Position { heap: heap as u8, at: at as u32 };
+    fn place(&mut self, at: usize, entry: Entry) {
+        self.heap[at] = entry;
+        self.positions[entry.key.place as usize] = at as u32;
     }
 
-    fn sift_up(&mut self, heap: usize, mut at: usize, entry: Entry) {
+    fn sift_up(&mut self, mut at: usize, entry: Entry) {
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            let above = self.heaps[heap][parent];
+            let above = self.heap[parent];
             if !entry.is_before(&above) {
                 break;
             }
-            self.place(heap, at, above);
+            self.place(at, above);
             at = parent;
         }
-        self.place(heap, at, entry);
+        self.place(at, entry);
     }
 
-    fn sift_down(&mut self, heap: usize, mut at: usize, entry: Entry) {
+    fn sift_down(&mut self, mut at: usize, entry: Entry) {
         loop {
             let first = at * ARITY + 1;
-            let entries = &self.heaps[heap];
-            let children = first..(first + ARITY).min(entries.len());
-            let Some(least) = children.reduce(|a, b| if entries[b].is_before(&entries[a]) { b } else { a }) else {
+            let children = self.heap.get(first..).unwrap_or_default();
+            let Some((mut below, others)) = children.split_first().map(|(below, others)| (*below, others)) else {
                 break;
             };
-            let below = entries[least];
+            let mut least = first;
+            for (other, child) in others.iter().take(ARITY - 1).enumerate() {
+                if child.is_before(&below) {
+                    (below, least) = (*child, first + 1 + other);
+                }
+            }
             if !below.is_before(&entry) {
                 break;
             }
-            self.place(heap, at, below);
+            self.place(at, below);
             at = least;
         }
-        self.place(heap, at, entry);
+        self.place(at, entry);
     }
 }
 
@@ -206,7 +229,7 @@ mod tests {
         Pop,
     }
 
-    /// Some soon and some later, so that both heaps are in use and equal times are frequent.
+    /// Some soon and some later, so that list and heap are in use and equal times are frequent.
     fn time() -> impl Strategy<Value = u64> {
         prop_oneof![0..50u64, (0..50u64).prop_map(|time| time * SOON_NS / 8)]
     }
@@ -222,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_queue_agrees_with_a_sorted_list(operations in proptest::collection::vec(operation(), 0..200)) {
+        fn the_queue_agrees_with_a_sorted_list(operations in proptest::collection::vec(operation(), 0..600)) {
             let mut queue = EventQueue::default();
             let mut model: Vec<(u64, usize, usize, Key)> = Vec::new();
             for (count, operation) in operations.into_iter().enumerate() {
@@ -257,7 +280,7 @@ mod tests {
             let key = queue.push(time, ());
             queue.cancel(key);
         }
-        let is_small = queue.heaps.iter().all(|heap| heap.capacity() <= 8) && queue.positions.len() == 1;
+        let is_small = queue.soon.capacity() + queue.heap.capacity() <= 16 && queue.positions.len() == 1;
         assert_eq!((queue.len(), is_small), (0, true));
     }
 }

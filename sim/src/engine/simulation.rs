@@ -2,6 +2,7 @@
 //! time go on, and injects faults between steps.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +19,7 @@ use super::network::Farewell;
 use super::observe::{self, Observer};
 use super::process::MAIN;
 use super::runtime::SimRuntime;
+use super::slab::Key;
 use super::view::View;
 use super::world::{self, NodeId, Stop, World};
 
@@ -39,8 +41,7 @@ pub struct Simulation {
 enum Next {
     Bury,
     Wake(Vec<Waker>),
-    Poll(Polling),
-    Moved,
+    Poll,
     Stop(Stop),
 }
 
@@ -180,15 +181,19 @@ impl Simulation {
         self.with(|world| {
             world.driver_wakeups_made += 1;
             let wakeup = (at_ns.max(world.now_ns), world.driver_wakeups_made, token);
-            world.driver_wakeups.push(std::cmp::Reverse(wakeup));
+            world.driver_wakeups.push(Reverse(wakeup));
         });
     }
 
     /// Runs until all that is due at `deadline_ns` or before has run, or something stops it.
     pub fn run_until(&mut self, deadline_ns: u64) -> Stop {
+        let mut polling = None;
         loop {
-            if let Some(stop) = self.advance(deadline_ns) {
-                return stop;
+            match self.with(|world| world.next(&mut polling, deadline_ns)) {
+                Next::Poll => self.poll(&mut polling),
+                Next::Bury => self.bury(),
+                Next::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
+                Next::Stop(stop) => return stop,
             }
         }
     }
@@ -196,26 +201,6 @@ impl Simulation {
     /// [`Simulation::run_until`] the present instant plus `duration`.
     pub fn run_for(&mut self, duration: Duration) -> Stop {
         self.run_until(self.now_ns().saturating_add(nanos(duration)))
-    }
-
-    /// Polls one task or handles one event. Says why it cannot, if it cannot.
-    pub fn step(&mut self) -> Option<Stop> {
-        self.advance(u64::MAX)
-    }
-
-    fn advance(&mut self, deadline_ns: u64) -> Option<Stop> {
-        loop {
-            match self.with(|world| world.next(deadline_ns)) {
-                Next::Bury => self.bury(),
-                Next::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
-                Next::Poll(polling) => {
-                    self.poll(polling);
-                    return None;
-                }
-                Next::Moved => return None,
-                Next::Stop(stop) => return Some(stop),
-            }
-        }
     }
 
     /// Drops the futures of tasks that are no more, with nothing borrowed.
@@ -234,25 +219,19 @@ impl Simulation {
         }
     }
 
-    fn poll(&mut self, mut polling: Polling) {
-        let key = polling.key;
-        let mut context = Context::from_waker(&polling.waker);
-        let outcome = catch_unwind(AssertUnwindSafe(|| polling.future.as_mut().poll(&mut context)));
-        let left = match outcome {
-            Ok(Poll::Pending) => self.with(|world| world.put_back(polling)),
-            Ok(Poll::Ready(())) => {
-                self.with(|world| world.task_ended(key));
-                Some(polling)
-            }
-            Err(panic) => {
-                self.with(|world| world.task_panicked(key, message_of(&*panic)));
-                Some(polling)
-            }
-        };
-        if let Some(left) = left {
-            self.with(|world| world.graveyard.push(left.future));
-            self.bury();
+    /// Polls a task. It stays in its slot, to be put back, if it has not ended.
+    fn poll(&mut self, slot: &mut Option<Polling>) {
+        let Some(Polling { key, future, waker }) = slot else { return };
+        let key = *key;
+        let mut context = Context::from_waker(waker);
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(())) => self.with(|world| world.task_ended(key)),
+            Err(panic) => self.with(|world| world.task_panicked(key, message_of(&*panic))),
         }
+        let ended = slot.take();
+        self.with(|world| world.graveyard.extend(ended.map(|ended| ended.future)));
+        self.bury();
     }
 
     // Clocks.
@@ -454,30 +433,39 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 impl World {
-    fn next(&mut self, deadline_ns: u64) -> Next {
-        if !self.graveyard.is_empty() {
-            return Next::Bury;
+    /// Puts back what was polled, and goes on until something must be done with nothing borrowed.
+    /// What is to be polled is in `slot` then.
+    fn next(&mut self, slot: &mut Option<Polling>, deadline_ns: u64) -> Next {
+        if let Some(polled) = slot.take() {
+            self.put_back(polled);
         }
-        if !self.wakes.is_empty() {
-            let others = self.wake_tasks();
-            if !others.is_empty() {
-                return Next::Wake(others);
+        loop {
+            if !self.graveyard.is_empty() {
+                return Next::Bury;
+            }
+            self.wake_tasks();
+            if self.wakes.has_others() {
+                return Next::Wake(self.wakes.take_others());
+            }
+            if let Some(stop) = self.pending_stop() {
+                return Next::Stop(stop);
+            }
+            *slot = self.next_ready();
+            if let Some(polling) = slot {
+                self.polls_this_instant += 1;
+                if self.polls_this_instant > self.config.polls_per_instant_max {
+                    self.stand_still(polling.key);
+                }
+                return Next::Poll;
+            }
+            if let Some(stop) = self.move_on(deadline_ns) {
+                return Next::Stop(stop);
             }
         }
-        if let Some(stop) = self.pending_stop() {
-            return Next::Stop(stop);
-        }
-        if let Some(polling) = self.next_ready() {
-            self.polls_this_instant += 1;
-            if self.polls_this_instant > self.config.polls_per_instant_max {
-                self.stand_still(&polling);
-            }
-            return Next::Poll(polling);
-        }
-        self.move_on(deadline_ns)
     }
 
     /// What the driver is to be told before anything else runs.
+    #[inline]
     fn pending_stop(&mut self) -> Option<Stop> {
         if let Some(failure) = &self.failure {
             return Some(Stop::Failed(failure.clone()));
@@ -488,41 +476,35 @@ impl World {
         self.exits.pop_front().map(Stop::Exited)
     }
 
-    fn stand_still(&mut self, polling: &Polling) {
-        let (node, name) = self.tasks.get(polling.key).map_or((NodeId(0), MAIN), |body| (body.node, body.what.name));
+    fn stand_still(&mut self, task: Key) {
+        let (node, name) = self.tasks.get(task).map_or((NodeId(0), MAIN), |body| (body.node, body.what.name));
         let message = format!("polled {} times while the time stood still", self.polls_this_instant);
         self.fail(node, name, message);
     }
 
-    /// Nothing is ready: the time goes on to what is due next.
-    fn move_on(&mut self, deadline_ns: u64) -> Next {
-        let due_ns = self.queue.next_time();
-        let wakeup = self.driver_wakeups.peek().map(|wakeup| wakeup.0);
-        if let Some((at_ns, _, token)) = wakeup
+    /// Nothing is ready: the time goes on to what is due next, which happens. Says why not, if it does not.
+    fn move_on(&mut self, deadline_ns: u64) -> Option<Stop> {
+        if let Some(Reverse((at_ns, _, token))) = self.driver_wakeups.peek().copied()
             && at_ns <= deadline_ns
-            && due_ns.is_none_or(|due_ns| at_ns <= due_ns)
+            && self.queue.next_time().is_none_or(|due_ns| at_ns <= due_ns)
         {
             self.driver_wakeups.pop();
             self.set_time(at_ns);
-            return Next::Stop(Stop::Wakeup(token));
+            return Some(Stop::Wakeup(token));
         }
-        match self.queue.pop_until(deadline_ns) {
-            Some((at_ns, due)) => {
-                self.set_time(at_ns);
-                self.handle(due);
-                Next::Moved
-            }
-            None if due_ns.is_none() && wakeup.is_none() => {
-                if deadline_ns < u64::MAX {
-                    self.set_time(deadline_ns);
-                }
-                Next::Stop(Stop::Idle)
-            }
-            None => {
+        if let Some((at_ns, due)) = self.queue.pop_until(deadline_ns) {
+            self.set_time(at_ns);
+            self.handle(due);
+            return None;
+        }
+        if self.queue.next_time().is_none() && self.driver_wakeups.is_empty() {
+            if deadline_ns < u64::MAX {
                 self.set_time(deadline_ns);
-                Next::Stop(Stop::Deadline)
             }
+            return Some(Stop::Idle);
         }
+        self.set_time(deadline_ns);
+        Some(Stop::Deadline)
     }
 
     fn set_time(&mut self, now_ns: u64) {
@@ -533,7 +515,7 @@ impl World {
     }
 
     /// A task ran to its end; with the first one its process ends.
-    fn task_ended(&mut self, key: super::slab::Key) {
+    fn task_ended(&mut self, key: Key) {
         self.wakes.end_poll();
         let Some(node) = self.tasks.get(key).map(|body| body.node) else { return };
         self.remove_task(key);
@@ -543,7 +525,7 @@ impl World {
         }
     }
 
-    fn task_panicked(&mut self, key: super::slab::Key, message: String) {
+    fn task_panicked(&mut self, key: Key, message: String) {
         self.wakes.end_poll();
         if let Some((node, name)) = self.tasks.get(key).map(|body| (body.node, body.what.name)) {
             self.remove_task(key);

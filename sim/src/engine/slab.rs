@@ -35,6 +35,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// The key that the next [`Slab::insert`] will return.
+    #[inline]
     pub fn next_key(&self) -> Key {
         match self.free.last() {
             Some(&place) => Key { place, generation: self.places[place as usize].generation },
@@ -42,6 +43,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[inline]
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         if self.free.pop().is_some() {
@@ -52,16 +54,19 @@ impl<T> Slab<T> {
         key
     }
 
+    #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         let place = self.places.get(key.place as usize)?;
         if place.generation == key.generation { place.value.as_ref() } else { None }
     }
 
+    #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.places.get_mut(key.place as usize)?;
         if place.generation == key.generation { place.value.as_mut() } else { None }
     }
 
+    #[inline]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.places.get_mut(key.place as usize)?;
         if place.generation != key.generation {

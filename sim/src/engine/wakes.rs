@@ -28,33 +28,39 @@ struct Polled {
 /// Who is to be woken before anything else happens.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
-    pending: Vec<Wakeup>,
+    tasks: Vec<Key>,
+    others: Vec<Waker>,
     polled: Option<Polled>,
 }
 
 impl Wakes {
     /// From now on `task` is polled, with `waker`.
+    #[inline]
     pub fn begin_poll(&mut self, task: Key, waker: &Waker) {
         self.polled = Some(Polled { data: waker.data(), vtable: waker.vtable(), task });
     }
 
     /// Whatever was polled is not polled any more: its waker may be freed and its address reused.
+    #[inline]
     pub fn end_poll(&mut self) {
         self.polled = None;
     }
 
     /// The task whose own waker this is, if that is the one that is being polled.
+    #[inline]
     fn task_of(&self, waker: &Waker) -> Option<Key> {
         let polled = self.polled.as_ref()?;
         (waker.data() == polled.data && std::ptr::eq(waker.vtable(), polled.vtable)).then_some(polled.task)
     }
 
     /// What to keep of a waker.
+    #[inline]
     pub fn wakeup(&self, waker: &Waker) -> Wakeup {
         self.task_of(waker).map_or_else(|| Wakeup::Other(waker.clone()), Wakeup::Task)
     }
 
     /// Whether waking `kept` wakes whom `waker` wakes.
+    #[inline]
     pub fn is_kept(&self, kept: &Wakeup, waker: &Waker) -> bool {
         match kept {
             Wakeup::Task(task) => self.task_of(waker) == Some(*task),
@@ -64,6 +70,7 @@ impl Wakes {
 
     /// Stores `waker` in `slot` unless it is there already. What it replaces is woken too, as it
     /// must not be dropped here.
+    #[inline]
     pub fn keep(&mut self, slot: &mut Option<Wakeup>, waker: &Waker) {
         if slot.as_ref().is_some_and(|kept| self.is_kept(kept, waker)) {
             return;
@@ -73,29 +80,36 @@ impl Wakes {
     }
 
     /// Remembers to wake them.
+    #[inline]
     pub fn extend(&mut self, wakeups: impl IntoIterator<Item = Wakeup>) {
-        self.pending.extend(wakeups);
+        for wakeup in wakeups {
+            match wakeup {
+                Wakeup::Task(task) => self.tasks.push(task),
+                Wakeup::Other(waker) => self.others.push(waker),
+            }
+        }
     }
 
     /// Remembers to wake all of `wakeups`, which is empty afterwards.
     pub fn append(&mut self, wakeups: &mut Vec<Wakeup>) {
-        self.pending.append(wakeups);
+        self.extend(wakeups.drain(..));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// Gives each task to `wake_task`. The others are left to be taken.
+    #[inline]
+    pub fn wake_tasks(&mut self, wake_task: impl FnMut(Key)) {
+        self.tasks.iter().copied().for_each(wake_task);
+        self.tasks.clear();
     }
 
-    /// Takes those of other kinds, in their order; each task is given to `wake_task`.
-    pub fn take(&mut self, mut wake_task: impl FnMut(Key)) -> Vec<Waker> {
-        let mut others = Vec::new();
-        for wakeup in self.pending.drain(..) {
-            match wakeup {
-                Wakeup::Task(task) => wake_task(task),
-                Wakeup::Other(waker) => others.push(waker),
-            }
-        }
-        others
+    #[inline]
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// The wakers of other kinds, in their order.
+    pub fn take_others(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.others)
     }
 }
 
@@ -122,7 +136,7 @@ mod tests {
         let mut slot = None;
         wakes.keep(&mut slot, &waker);
         wakes.keep(&mut slot, &waker);
-        assert!(matches!(slot, Some(Wakeup::Task(TASK))) && wakes.is_empty());
+        assert!(matches!(slot, Some(Wakeup::Task(TASK))) && !wakes.has_others());
         assert_eq!(Arc::strong_count(&shared), 2);
     }
 
@@ -136,10 +150,12 @@ mod tests {
         wakes.keep(&mut slot, &other);
         assert!(matches!(&slot, Some(Wakeup::Other(kept)) if kept.will_wake(&other)));
         let mut woken = Vec::new();
-        assert!(wakes.take(|task| woken.push(task)).is_empty());
-        assert_eq!((woken, wakes.is_empty()), (vec![TASK], true));
+        wakes.wake_tasks(|task| woken.push(task));
+        assert_eq!((woken, wakes.has_others()), (vec![TASK], false));
         wakes.extend(slot);
-        assert_eq!(wakes.take(|_| ()).len(), 1);
+        assert!(wakes.has_others());
+        assert_eq!((wakes.take_others().len(), wakes.has_others()), (1, false));
+        wakes.wake_tasks(|task| panic!("{task:?} was woken already"));
     }
 
     #[test]

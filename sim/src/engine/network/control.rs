@@ -93,7 +93,8 @@ impl World {
         wakes.extend(end.write_waker.take());
         let (was, is_unread, fin_sent) = (end.state, end.received_bytes > 0, end.fin_sent);
         let is_established = matches!(was, EndState::Open | EndState::Pending) && end.error.is_none();
-        end.forget_received();
+        connection.forget_received(side);
+        let end = &mut connection.ends[side];
         if farewell == Farewell::Silence && was != EndState::Absent {
             end.state = EndState::Vanished;
             let pipe = &connection.pipes[side];

@@ -9,6 +9,7 @@
 //!
 //! `transfer` moves segments, `socket` is what nodes hold, `control` is what faults do.
 
+mod byte_queue;
 mod control;
 mod link;
 mod socket;
@@ -17,13 +18,12 @@ mod transfer;
 use std::collections::VecDeque;
 use std::io;
 
-use bytes::Bytes;
-
 use super::config::NetworkConfig;
 use super::slab::{Key, Slab};
 use super::wakes::Wakeup;
 use super::world::NodeId;
 
+use byte_queue::ByteQueue;
 pub(super) use link::Link;
 pub use socket::{SimListener, SimReader, SimStream, SimWriter};
 pub(super) use socket::{connect, listen};
@@ -40,12 +40,13 @@ pub(super) enum Farewell {
 }
 
 /// What travels in a pipe.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Payload {
     Syn,
     SynAck,
     Ack,
-    Data(Bytes),
+    /// So many of the pipe's bytes.
+    Data(usize),
     Fin,
     Reset,
 }
@@ -79,6 +80,11 @@ impl EndState {
     fn is_held(self) -> bool {
         matches!(self, EndState::Connecting | EndState::Pending | EndState::Open)
     }
+
+    /// Whether data that comes is received.
+    fn takes_data(self) -> bool {
+        matches!(self, EndState::Pending | EndState::Open)
+    }
 }
 
 #[derive(Debug)]
@@ -89,7 +95,7 @@ struct End {
     has_reader: bool,
     has_writer: bool,
     fin_sent: bool,
-    received: VecDeque<Bytes>,
+    /// How many of the first bytes of the pipe that leads here have come and are not read yet.
     received_bytes: usize,
     fin_received: bool,
     error: Option<io::ErrorKind>,
@@ -106,7 +112,6 @@ impl End {
             has_reader: true,
             has_writer: true,
             fin_sent: false,
-            received: VecDeque::new(),
             received_bytes: 0,
             fin_received: false,
             error: None,
@@ -114,16 +119,23 @@ impl End {
             write_waker: None,
         }
     }
+}
 
-    fn forget_received(&mut self) {
-        self.received.clear();
-        self.received_bytes = 0;
+/// The first of a queue. One that is empty then begins anew with its first slot, which is near at hand.
+#[inline]
+fn pop_first<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() {
+        queue.clear();
     }
+    first
 }
 
 #[derive(Debug, Default)]
 struct Pipe {
     segments: VecDeque<Segment>,
+    /// What the receiver has not read yet, then what its segments carry.
+    bytes: ByteQueue,
     /// The pending arrival or retransmission.
     event: Option<Key>,
     last_arrival_ns: u64,
@@ -138,6 +150,13 @@ struct Pipe {
     is_stalled: bool,
 }
 
+impl Pipe {
+    /// Whether the last that is under way is a reset: nothing is sent after it.
+    fn ends_with_reset(&self) -> bool {
+        self.segments.back().is_some_and(|last| last.payload == Payload::Reset)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Connection {
     /// The client's end, then the server's.
@@ -150,6 +169,19 @@ impl Connection {
     fn is_between(&self, a: NodeId, b: NodeId) -> bool {
         let nodes = [self.ends[0].node, self.ends[1].node];
         nodes == [a, b] || nodes == [b, a]
+    }
+
+    /// Drops what `ends[side]` has received and not read.
+    fn forget_received(&mut self, side: usize) {
+        let count = std::mem::take(&mut self.ends[side].received_bytes);
+        self.pipes[1 - side].bytes.advance(count);
+    }
+
+    /// Drops what is under way from `ends[side]`.
+    fn drop_segments(&mut self, side: usize) {
+        let pipe = &mut self.pipes[side];
+        pipe.segments.clear();
+        pipe.bytes.truncate(self.ends[1 - side].received_bytes);
     }
 
     fn is_finished(&self) -> bool {

@@ -2,10 +2,10 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wyrdlog::base::address::Address;
 use wyrdlog::runtime::{Listener, Stream, StreamReader, StreamWriter};
@@ -128,7 +128,7 @@ impl Drop for SimListener {
             for key in listening.queue {
                 if let Some(connection) = world.net.connections.get_mut(key) {
                     connection.ends[1].state = EndState::Closed;
-                    connection.ends[1].forget_received();
+                    connection.forget_received(1);
                     world.send_reset(key, 1);
                     world.window_opened(key, 1);
                     world.free_if_finished(key);
@@ -149,7 +149,7 @@ struct Handle {
 }
 
 impl Handle {
-    fn poll_connected(self, context: &Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_connected(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.in_world(|world| {
             let World { net, wakes, .. } = world;
             let Some(connection) = net.connections.get_mut(self.key) else { return Poll::Ready(Err(ended())) };
@@ -166,11 +166,11 @@ impl Handle {
     }
 
     /// Those that have ended get an error.
-    fn in_world<R>(self, f: impl FnOnce(&mut World) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn in_world<R>(&self, f: impl FnOnce(&mut World) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         self.runtime.live(f).unwrap_or_else(|| Poll::Ready(Err(ended())))
     }
 
-    fn poll_read(self, context: &Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(&self, context: &Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
@@ -191,23 +191,29 @@ impl Handle {
             }
             let mut wanted = buffer.remaining().min(end.received_bytes);
             let splits = config.network.split_per_million;
-            if splits > 0 {
-                wanted = split(net.links[node.index()][peer.index()].splits(world.seed), splits, wanted, effects);
+            if splits > 0 && wanted > 1 {
+                let moved = net.links[node.index()][peer.index()].moved(world.seed, splits, wanted);
+                effects.transfers_split += u64::from(moved < wanted);
+                wanted = moved;
             }
-            take(end, wanted, buffer);
-            if connection.pipes[1 - self.side].is_stalled {
+            end.received_bytes -= wanted;
+            let pipe = &mut connection.pipes[1 - self.side];
+            buffer.put_slice(pipe.bytes.first(wanted));
+            pipe.bytes.advance(wanted);
+            if pipe.is_stalled {
                 world.window_opened(self.key, self.side);
             }
             Poll::Ready(Ok(()))
         })
     }
 
-    /// Writes what `make` gives when it is told how many of `len` bytes fit.
-    fn poll_write(
-        self,
+    /// Writes as much of `parts`, which are `len` bytes together, as fits.
+    #[inline]
+    fn poll_write<'a>(
+        &self,
         context: &Context<'_>,
         len: usize,
-        make: impl FnOnce(usize) -> Bytes,
+        parts: impl Iterator<Item = &'a [u8]>,
     ) -> Poll<io::Result<usize>> {
         if len == 0 {
             return Poll::Ready(Ok(0));
@@ -231,15 +237,24 @@ impl Handle {
             }
             let mut count = len.min(room);
             let splits = config.network.split_per_million;
-            if splits > 0 {
-                count = split(net.links[node.index()][peer.index()].splits(world.seed), splits, count, effects);
+            if splits > 0 && count > 1 {
+                let moved = net.links[node.index()][peer.index()].moved(world.seed, splits, count);
+                effects.transfers_split += u64::from(moved < count);
+                count = moved;
             }
-            world.send(self.key, self.side, Payload::Data(make(count)));
+            let pipe = &mut connection.pipes[self.side];
+            let mut left = count;
+            for part in parts {
+                let part = &part[..part.len().min(left)];
+                pipe.bytes.append(part);
+                left -= part.len();
+            }
+            world.send(self.key, self.side, Payload::Data(count));
             Poll::Ready(Ok(count))
         })
     }
 
-    fn shut_down(self, world: &mut World) {
+    fn shut_down(&self, world: &mut World) {
         let Some(connection) = world.net.connections.get_mut(self.key) else { return };
         let end = &mut connection.ends[self.side];
         if end.state == EndState::Open && end.error.is_none() && !end.fin_sent {
@@ -249,7 +264,7 @@ impl Handle {
     }
 
     /// One half was dropped; with the second the connection is closed.
-    fn close_half(self, is_reader: bool) {
+    fn close_half(&self, is_reader: bool) {
         let close = |world: &mut World| {
             if !is_reader {
                 self.shut_down(world);
@@ -266,7 +281,7 @@ impl Handle {
             if !end.has_reader && !end.has_writer {
                 let was_connecting = end.state == EndState::Connecting;
                 end.state = EndState::Closed;
-                end.forget_received();
+                connection.forget_received(self.side);
                 if was_connecting {
                     world.clear_pipe(self.key, self.side);
                 }
@@ -276,36 +291,6 @@ impl Handle {
         };
         self.runtime.live(close);
     }
-}
-
-/// Moves `wanted` received bytes to the reader.
-fn take(end: &mut End, mut wanted: usize, buffer: &mut ReadBuf<'_>) {
-    end.received_bytes -= wanted;
-    while wanted > 0 {
-        let Some(first) = end.received.front_mut() else { return };
-        if first.len() <= wanted {
-            buffer.put_slice(first);
-            wanted -= first.len();
-            end.received.pop_front();
-        } else {
-            buffer.put_slice(&first.split_to(wanted));
-            wanted = 0;
-        }
-    }
-}
-
-/// How many of `count` bytes one call moves.
-fn split(
-    draws: &mut super::super::random::Stream,
-    per_million: u32,
-    count: usize,
-    effects: &mut super::super::effects::Effects,
-) -> usize {
-    if count < 2 || !draws.happens(per_million) {
-        return count;
-    }
-    effects.transfers_split += 1;
-    1 + draws.below(count as u64 - 1) as usize
 }
 
 /// A connection of a simulated node.
@@ -371,7 +356,7 @@ impl StreamWriter for SimWriter {
 
 impl AsyncWrite for SimWriter {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(context, bytes.len(), |count| Bytes::copy_from_slice(&bytes[..count]))
+        self.0.poll_write(context, bytes.len(), iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -379,7 +364,7 @@ impl AsyncWrite for SimWriter {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(context, parts.iter().map(|part| part.len()).sum(), |count| gather(parts, count))
+        self.0.poll_write(context, parts.iter().map(|part| part.len()).sum(), parts.iter().map(|part| &**part))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -394,14 +379,4 @@ impl AsyncWrite for SimWriter {
         self.0.runtime.live(|world| self.0.shut_down(world));
         Poll::Ready(Ok(()))
     }
-}
-
-/// The first `count` bytes of `parts`.
-fn gather(parts: &[IoSlice<'_>], count: usize) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(count);
-    for part in parts {
-        let wanted = part.len().min(count - bytes.len());
-        bytes.extend_from_slice(&part[..wanted]);
-    }
-    bytes.freeze()
 }

@@ -2,13 +2,12 @@
 
 use std::io;
 
-use bytes::Bytes;
-
 use super::super::config::nanos;
 use super::super::hash::What;
 use super::super::slab::Key;
+use super::super::wakes::Wakes;
 use super::super::world::{Due, NodeId, World};
-use super::{EndState, Payload, Segment};
+use super::{Connection, EndState, Payload, Segment, pop_first};
 
 /// A SYN's first retransmission (RFC 6298).
 const SYN_RETRANSMIT_NS: u64 = 1_000_000_000;
@@ -19,30 +18,75 @@ const ARRIVAL: What = What::new("arrival");
 /// A writer learns of room.
 const WRITABLE: What = What::new("writable");
 
+impl Connection {
+    /// The next payload from `ends[side]` that has arrived and fits the receiver's window. A reset needs
+    /// no window.
+    fn take_due(&mut self, side: usize, window: usize, now_ns: u64) -> Option<Payload> {
+        let pipe = &mut self.pipes[side];
+        if pipe.event.is_some() {
+            return None;
+        }
+        let receiver = &self.ends[1 - side];
+        let first = pipe.segments.front_mut().filter(|first| first.arrival_ns <= now_ns)?;
+        let room = window.saturating_sub(receiver.received_bytes);
+        if let Payload::Data(count) = &mut first.payload
+            && receiver.state.takes_data()
+            && *count > room
+        {
+            if room > 0 {
+                *count -= room;
+                return Some(Payload::Data(room));
+            }
+            if pipe.ends_with_reset() {
+                self.drop_segments(side);
+                return Some(Payload::Reset);
+            }
+            pipe.is_stalled = true;
+            return None;
+        }
+        pop_first(&mut pipe.segments).map(|segment| segment.payload)
+    }
+
+    /// The next `count` bytes have come to `ends[side]`. Says whether it knows of the connection.
+    fn take_data(&mut self, side: usize, count: usize, wakes: &mut Wakes) -> bool {
+        let end = &mut self.ends[side];
+        let is_known = end.state.takes_data();
+        if is_known && end.error.is_none() {
+            end.received_bytes += count;
+            wakes.extend(end.read_waker.take());
+        } else {
+            self.pipes[1 - side].bytes.remove(end.received_bytes, count);
+        }
+        is_known
+    }
+}
+
 impl World {
-    /// The fate of a segment that `ends[side]` of a connection sends now.
+    /// The fate of a segment that `ends[side]` of a connection sends now. Data are its pipe's last bytes.
     pub(super) fn send(&mut self, key: Key, side: usize, payload: Payload) {
         let Some(connection) = self.net.connections.get(key) else { return };
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
-        let payload = match payload {
-            Payload::Data(bytes) if self.net.link(from, to).cuts_armed > 0 && bytes.len() > 1 => {
-                return self.send_cut(key, side, bytes);
+        match payload {
+            Payload::Data(count) if self.net.link(from, to).cuts_armed > 0 && count > 1 => {
+                self.send_cut(key, side, count);
             }
-            payload => payload,
-        };
-        self.push_segment(key, side, payload);
+            payload => self.push_segment(key, side, payload),
+        }
     }
 
-    /// Sends a part of `bytes` and then resets both ends: a reset in mid-frame.
-    fn send_cut(&mut self, key: Key, side: usize, bytes: Bytes) {
+    /// Sends a part of `count` bytes and then resets both ends: a reset in mid-frame.
+    fn send_cut(&mut self, key: Key, side: usize, count: usize) {
         let Some(connection) = self.net.connections.get(key) else { return };
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
         let seed = self.seed;
         let link = self.net.link_mut(from, to);
         link.cuts_armed -= 1;
-        let kept = 1 + link.draws(seed).below(bytes.len() as u64 - 1) as usize;
+        let kept = 1 + link.draws(seed).below(count as u64 - 1) as usize;
         self.effects.frames_cut += 1;
-        self.push_segment(key, side, Payload::Data(bytes.slice(..kept)));
+        if let Some(connection) = self.net.connections.get_mut(key) {
+            connection.pipes[side].bytes.drop_last(count - kept);
+        }
+        self.push_segment(key, side, Payload::Data(kept));
         self.push_segment(key, side, Payload::Reset);
         self.fail_end(key, side, io::ErrorKind::ConnectionReset);
     }
@@ -51,16 +95,16 @@ impl World {
         let World { net, trace, effects, queue, config, .. } = self;
         let Some(connection) = net.connections.get_mut(key) else { return };
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
-        let bytes = match &payload {
-            Payload::Data(bytes) => {
-                trace.mixer.fold_bytes(bytes);
-                bytes.len()
+        let pipe = &mut connection.pipes[side];
+        let bytes = match payload {
+            Payload::Data(count) => {
+                trace.mixer.fold_bytes(pipe.bytes.last(count));
+                count
             }
             _ => 0,
         };
         let travel = net.links[from.index()][to.index()].travel(self.seed, self.now_ns, bytes);
         effects.segments_late += u64::from(travel.is_late);
-        let pipe = &mut connection.pipes[side];
         let mut arrival_ns = travel.arrival_ns;
         for loss in 0..travel.losses {
             effects.segments_lost += 1;
@@ -93,50 +137,30 @@ impl World {
     }
 
     fn receive_due(&mut self, key: Key, side: usize) {
-        while let Some(payload) = self.take_due(key, side) {
-            self.receive(key, 1 - side, payload);
-        }
-        let World { net, queue, .. } = self;
-        let Some(connection) = net.connections.get_mut(key) else { return };
-        let pipe = &mut connection.pipes[side];
-        if pipe.event.is_some() {
-            return; // Held again: the backlog is full.
-        }
-        (pipe.held_since_ns, pipe.backoff_ns) = (None, 0);
-        if !pipe.is_stalled
-            && let Some(first) = pipe.segments.front()
-        {
-            pipe.event = Some(queue.push(first.arrival_ns, Due::Arrival { connection: key, side }));
-        }
-    }
-
-    /// The next payload that has arrived and fits the receiver's window. A reset needs no window.
-    fn take_due(&mut self, key: Key, side: usize) -> Option<Payload> {
-        let capacity = self.config.network.receive_buffer_bytes;
-        let now_ns = self.now_ns;
-        let connection = self.net.connections.get_mut(key)?;
-        let pipe = &mut connection.pipes[side];
-        if pipe.event.is_some() {
-            return None;
-        }
-        let receiver = &connection.ends[1 - side];
-        let first = pipe.segments.front_mut().filter(|first| first.arrival_ns <= now_ns)?;
-        let room = capacity.saturating_sub(receiver.received_bytes);
-        if let Payload::Data(bytes) = &mut first.payload
-            && matches!(receiver.state, EndState::Open | EndState::Pending)
-            && bytes.len() > room
-        {
-            if room > 0 {
-                return Some(Payload::Data(bytes.split_to(room)));
+        let window = self.config.network.receive_buffer_bytes;
+        loop {
+            let World { net, queue, wakes, .. } = self;
+            let Some(connection) = net.connections.get_mut(key) else { return };
+            match connection.take_due(side, window, self.now_ns) {
+                Some(Payload::Data(count)) if connection.take_data(1 - side, count, wakes) => {
+                    self.acknowledge(key, 1 - side, count);
+                }
+                Some(payload) => self.receive(key, 1 - side, payload),
+                None => {
+                    let pipe = &mut connection.pipes[side];
+                    if pipe.event.is_some() {
+                        return; // Held again: the backlog is full.
+                    }
+                    (pipe.held_since_ns, pipe.backoff_ns) = (None, 0);
+                    if !pipe.is_stalled
+                        && let Some(first) = pipe.segments.front()
+                    {
+                        pipe.event = Some(queue.push(first.arrival_ns, Due::Arrival { connection: key, side }));
+                    }
+                    return;
+                }
             }
-            if !matches!(pipe.segments.back()?.payload, Payload::Reset) {
-                pipe.is_stalled = true;
-                return None;
-            }
-            pipe.segments.clear();
-            return Some(Payload::Reset);
         }
-        pipe.segments.pop_front().map(|segment| segment.payload)
     }
 
     /// The first segment met a partition, or a host without power: it is retransmitted later,
@@ -180,14 +204,15 @@ impl World {
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
         let pipe = &mut connection.pipes[side];
         let is_first_time = pipe.held_since_ns.replace(now_ns).is_none();
-        let is_reset = matches!(pipe.segments.back().map(|last| &last.payload), Some(Payload::Reset));
-        pipe.segments.clear();
+        let is_reset = pipe.ends_with_reset();
+        connection.drop_segments(side);
         let is_up = self.nodes[from.index()].is_powered;
         let is_lost = is_first_time && net.links[from.index()][to.index()].draws(seed).happens(lost);
         if !is_reset || !is_up || is_lost {
             effects.connections_left_half_open += 1;
             return;
         }
+        let pipe = &mut connection.pipes[side];
         pipe.segments.push_back(Segment { arrival_ns: now_ns, payload: Payload::Reset });
         let first_ns = nanos(config.network.retransmit_first);
         pipe.backoff_ns = (pipe.backoff_ns * 2).clamp(first_ns, nanos(config.network.retransmit_most).max(first_ns));
@@ -200,7 +225,8 @@ impl World {
             Payload::Syn => self.receive_syn(key, side),
             Payload::SynAck => self.receive_syn_ack(key, side),
             Payload::Ack => self.receive_ack(key, side),
-            Payload::Data(bytes) => self.receive_data(key, side, bytes),
+            // Nobody takes it any more.
+            Payload::Data(_) => self.send_reset(key, side),
             Payload::Fin => self.receive_fin(key, side),
             Payload::Reset => self.receive_reset(key, side),
         }
@@ -255,21 +281,6 @@ impl World {
         }
     }
 
-    fn receive_data(&mut self, key: Key, side: usize, bytes: Bytes) {
-        let Some(connection) = self.net.connections.get_mut(key) else { return };
-        let count = bytes.len();
-        let end = &mut connection.ends[side];
-        if !matches!(end.state, EndState::Open | EndState::Pending) {
-            return self.send_reset(key, side);
-        }
-        if end.error.is_none() {
-            end.received_bytes += count;
-            end.received.push_back(bytes);
-            self.wakes.extend(end.read_waker.take());
-        }
-        self.acknowledge(key, side, count);
-    }
-
     /// Tells the sender that `count` bytes came, if the acknowledgement gets through.
     fn acknowledge(&mut self, key: Key, side: usize, count: usize) {
         let World { net, queue, .. } = self;
@@ -321,7 +332,7 @@ impl World {
         let is_discarded =
             connection.ends[side].received_bytes > 0 && self.net.link_mut(peer, node).draws(seed).happens(discards);
         if is_discarded && let Some(connection) = self.net.connections.get_mut(key) {
-            connection.ends[side].forget_received();
+            connection.forget_received(side);
         }
         self.fail_end(key, side, kind);
     }
@@ -338,8 +349,7 @@ impl World {
         }
         self.wakes.extend(end.read_waker.take());
         self.wakes.extend(end.write_waker.take());
-        let is_own_reset = matches!(connection.pipes[side].segments.back().map(|s| &s.payload), Some(Payload::Reset));
-        if !is_own_reset {
+        if !connection.pipes[side].ends_with_reset() {
             self.clear_pipe(key, side);
         }
     }
@@ -348,8 +358,8 @@ impl World {
     pub(super) fn clear_pipe(&mut self, key: Key, side: usize) {
         let World { net, queue, .. } = self;
         let Some(connection) = net.connections.get_mut(key) else { return };
+        connection.drop_segments(side);
         let pipe = &mut connection.pipes[side];
-        pipe.segments.clear();
         pipe.is_stalled = false;
         if let Some(event) = pipe.event.take() {
             queue.cancel(event);
@@ -364,7 +374,7 @@ impl World {
             self.clear_pipe(key, side);
         }
         let Some(connection) = self.net.connections.get(key) else { return };
-        if !matches!(connection.pipes[side].segments.back().map(|s| &s.payload), Some(Payload::Reset)) {
+        if !connection.pipes[side].ends_with_reset() {
             self.push_segment(key, side, Payload::Reset);
         }
     }
@@ -385,6 +395,7 @@ impl World {
     }
 
     /// Forgets a connection that nobody knows any more.
+    #[inline]
     pub(super) fn free_if_finished(&mut self, key: Key) {
         if self.net.connections.get(key).is_some_and(|connection| connection.is_finished()) {
             self.net.connections.remove(key);
