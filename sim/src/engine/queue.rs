@@ -236,7 +236,7 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            3 => time().prop_map(Operation::Push),
+            6 => time().prop_map(Operation::Push),
             1 => any::<usize>().prop_map(Operation::Cancel),
             1 => (any::<usize>(), time()).prop_map(|(which, time)| Operation::Move(which, time)),
             2 => Just(Operation::Pop),
@@ -270,6 +270,18 @@ mod tests {
                 }
                 prop_assert_eq!(queue.len(), model.len());
             }
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_list_waits_in_the_heap_and_comes_in_its_turn() {
+        let mut queue = EventQueue::default();
+        let count = 4 * SOON_MAX as u64;
+        // Each time once, in a scattered order.
+        (0..count).map(|at| at * 37 % count).for_each(|time| _ = queue.push(time, time));
+        assert_eq!((queue.soon.len(), queue.heap.len()), (SOON_MAX, 3 * SOON_MAX));
+        for time in 0..count {
+            assert_eq!(queue.pop_until(u64::MAX), Some((time, time)));
         }
     }
 

@@ -145,3 +145,21 @@ impl Link {
         self.busy_until_ns
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_moves_what_a_draw_of_its_own_would_have_it_move() {
+        for per_million in [1, 20_000, 500_000, 999_999, 1_000_000] {
+            let make = || Stream::new(7, "link", 0, 1, "splits");
+            let (mut ahead, mut plain) = (Splits::default(), make());
+            for count in (2..2_000).cycle().take(10_000) {
+                let is_part = plain.happens(per_million);
+                let wanted = if is_part { 1 + plain.below(count as u64 - 1) as usize } else { count };
+                assert_eq!(ahead.moved(per_million, count, make), wanted, "{count} bytes at {per_million}");
+            }
+        }
+    }
+}

@@ -121,16 +121,6 @@ impl End {
     }
 }
 
-/// The first of a queue. One that is empty then begins anew with its first slot, which is near at hand.
-#[inline]
-fn pop_first<T>(queue: &mut VecDeque<T>) -> Option<T> {
-    let first = queue.pop_front();
-    if queue.is_empty() {
-        queue.clear();
-    }
-    first
-}
-
 #[derive(Debug, Default)]
 struct Pipe {
     segments: VecDeque<Segment>,

@@ -7,7 +7,7 @@ use super::super::hash::What;
 use super::super::slab::Key;
 use super::super::wakes::Wakes;
 use super::super::world::{Due, NodeId, World};
-use super::{Connection, EndState, Payload, Segment, pop_first};
+use super::{Connection, EndState, Payload, Segment};
 
 /// A SYN's first retransmission (RFC 6298).
 const SYN_RETRANSMIT_NS: u64 = 1_000_000_000;
@@ -44,7 +44,7 @@ impl Connection {
             pipe.is_stalled = true;
             return None;
         }
-        pop_first(&mut pipe.segments).map(|segment| segment.payload)
+        pipe.segments.pop_front().map(|segment| segment.payload)
     }
 
     /// The next `count` bytes have come to `ends[side]`. Says whether it knows of the connection.
