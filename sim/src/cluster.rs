@@ -18,9 +18,10 @@ use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, SimRu
 use crate::history::Client;
 use crate::invariants::model::Topology;
 use crate::links::Links;
+use crate::narrate::Names;
 use crate::observed::{FaultNote, Node};
 use crate::product::{self, Directory, Ended};
-use crate::scenario::Plan;
+use crate::scenario::{Cluster as Shape, Plan};
 use crate::schedule::Roles;
 
 /// Where coordinators listen for each other.
@@ -108,10 +109,7 @@ impl Cluster {
         let config = engine_config(plan, trace);
         let links = Links::new(config.network.link);
         let mut simulation = Simulation::new(plan.schedule.product_seed, config);
-        let parts = (1..=plan.cluster.coordinators).map(|id| Part::Coordinator(ServerId(id)));
-        let parts = parts.chain((1..=plan.cluster.brokers as i32).map(|id| Part::Broker(BrokerId(id))));
-        let parts = parts.chain((0..clients).map(Part::Client));
-        let machines = parts.map(|part| Machine {
+        let machines = parts(&plan.cluster, clients).map(|part| Machine {
             id: simulation.add_node(&host(part)),
             part,
             directory: Directory::New,
@@ -181,6 +179,12 @@ impl Cluster {
             }
         }
         roles
+    }
+
+    /// What people call the machines.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names::new(self.machines.iter().map(|machine| name(machine.part)).collect())
     }
 
     /// The engine's handle of a machine.
@@ -398,6 +402,19 @@ impl Cluster {
     }
 }
 
+/// The machines of a cluster with so many clients, in the order of their indices.
+pub fn parts(shape: &Shape, clients: u16) -> impl Iterator<Item = Part> {
+    let coordinators = (1..=shape.coordinators).map(|id| Part::Coordinator(ServerId(id)));
+    let brokers = (1..=shape.brokers as i32).map(|id| Part::Broker(BrokerId(id)));
+    coordinators.chain(brokers).chain((0..clients).map(Part::Client))
+}
+
+/// What people call a machine.
+#[must_use]
+pub fn name(part: Part) -> String {
+    host(part).replace('-', " ")
+}
+
 /// The host name of a machine.
 #[must_use]
 pub fn host(part: Part) -> String {
@@ -408,6 +425,9 @@ pub fn host(part: Part) -> String {
     }
 }
 
+/// A seed that takes more steps does not end: the standard load takes half a million.
+const STEPS_MAX: u64 = 200_000_000;
+
 /// A segment that is full every few seconds at the standard load, so that retention has work.
 const SMALL_SEGMENT_BYTES: u64 = 6 * 1024;
 
@@ -417,6 +437,7 @@ fn engine_config(plan: &Plan, trace: Option<std::ops::Range<u64>>) -> EngineConf
     let micros = |draw: &mut Draw, low, high| Duration::from_micros(draw.between(low, high));
     let mut config = EngineConfig { trace, ..EngineConfig::default() };
     config.schedule_seed = Some(plan.schedule.scheduling_seed);
+    config.steps_max = STEPS_MAX;
     if draw.percent(20) {
         let change_points = draw.between(1, 10) as u32;
         config.schedule = Schedule::Pct { change_points, expected_polls: 400_000 };

@@ -45,7 +45,7 @@ fn remedy(message: &str) -> String {
             None => format!("use one of {}", known.join(", ")),
         },
         Some((field, _)) if message.starts_with("missing field") => format!("add `{field} = …`"),
-        _ => "correct the value; docs/SIMULATION.md lists every key".to_owned(),
+        _ => "correct the value; docs/SCENARIOS.md lists every key".to_owned(),
     }
 }
 

@@ -9,14 +9,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wyrdlog::base::event::{AppendedBatch, Event};
 
-/// A simulated machine, by its index in the cluster.
+use crate::narrate;
+
+/// A simulated machine, by its index in the cluster. It prints as a marker that
+/// [`Names::render`](narrate::Names::render) replaces by the name that people know it by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Node(pub u16);
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {}", self.0)
+        write!(f, "{}{}{}", narrate::names::BEGIN, self.0, narrate::names::END)
     }
 }
 

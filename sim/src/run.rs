@@ -21,6 +21,7 @@ use crate::faults::{Ended, Fate, Injector, Struck};
 use crate::history::{Client, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
+use crate::narrate::Names;
 use crate::scenario::{Plan, Scenario, Workload};
 use crate::schedule::{Due, Schedule, TriggerTracker};
 use crate::tamper::Record;
@@ -147,6 +148,8 @@ pub struct Run {
     pub record: Option<Record>,
     /// Who was who.
     pub topology: Topology,
+    /// What people call the machines.
+    pub names: Names,
 }
 
 /// Why a run cannot begin.

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_error::nearest;
+use crate::narrate::Names;
+
 /// The most violations that one checker keeps; the rest are only counted.
 pub const VIOLATIONS_PER_CHECKER_MAX: usize = 16;
 
@@ -155,15 +158,26 @@ impl fmt::Display for Property {
 
 /// A name that is no property.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a property; see sim/src/checkers/README.md for their names")]
-pub struct UnknownProperty(pub String);
+#[error("'{name}' is not a property; {}", remedy(.name))]
+pub struct UnknownProperty {
+    /// The name.
+    pub name: String,
+}
+
+fn remedy(given: &str) -> String {
+    let known: Vec<&str> = Property::ALL.iter().map(|property| property.id()).collect();
+    match nearest(given, &known) {
+        Some(name) => format!("did you mean '{name}'?"),
+        None => format!("one of {}", known.join(", ")),
+    }
+}
 
 impl FromStr for Property {
     type Err = UnknownProperty;
 
     fn from_str(text: &str) -> Result<Self, UnknownProperty> {
         let found = Property::ALL.iter().find(|property| property.id() == text);
-        found.copied().ok_or_else(|| UnknownProperty(text.to_owned()))
+        found.copied().ok_or_else(|| UnknownProperty { name: text.to_owned() })
     }
 }
 
@@ -191,6 +205,14 @@ pub struct Violation {
     /// The events or operations involved, oldest first: ordinals in the run's event log for an
     /// invariant, operation numbers of the history for a checker.
     pub involved: Vec<u64>,
+}
+
+impl Violation {
+    /// The violation with nodes named as people know them.
+    #[must_use]
+    pub fn named(self, names: &Names) -> Violation {
+        Violation { evidence: names.render(&self.evidence), ..self }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -257,7 +279,8 @@ mod tests {
         for property in Property::ALL {
             assert_eq!(property.id().parse(), Ok(*property));
         }
-        assert!("lost-writ".parse::<Property>().is_err());
+        let error = "lost-writ".parse::<Property>().expect_err("a typing error");
+        assert_eq!(error.to_string(), "'lost-writ' is not a property; did you mean 'lost-write'?");
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn time_that_stands_still_is_a_failure_and_not_a_hang() {
         }
     });
     let Stop::Failed(failure) = simulation.run_for(seconds(1)) else { panic!("it goes on") };
-    assert!(failure.to_string().contains("node spinner, task main: polled"), "{failure}");
+    assert!(failure.to_string().contains("task main of spinner: polled"), "{failure}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_panic_stops_the_simulation_and_names_node_task_and_message() {
         runtime.sleep(seconds(2)).await;
     });
     let Stop::Failed(failure) = simulation.run_for(seconds(10)) else { panic!("it goes on") };
-    assert_eq!(failure.to_string(), "at 2.000000000 s, node broker-1, task appender: offset 1 is before 2");
+    assert_eq!(failure.to_string(), "at 2.000000000 s, task appender of broker-1: offset 1 is before 2");
     assert!(matches!(simulation.run_for(seconds(1)), Stop::Failed(_)), "it cannot be continued");
 }
 

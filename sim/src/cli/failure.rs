@@ -1,86 +1,127 @@
-//! What a failing run prints: the violated claim, one line that replays it, the schedule's file,
-//! and the faults in order.
+//! What a failing run prints: the violated claim, the faults that struck before it in order, and the
+//! lines that replay it, look at it and shrink it.
 
 use std::fmt::Write;
 
-use super::{Trouble, names, shrink};
+use super::out::tell;
+use super::{Trouble, names, recorded, watchdog};
+use crate::narrate::names::enumerate;
+use crate::narrate::{Names, fault, firsts, went_wrong_ns};
+use crate::observed::seconds;
 use crate::run::Verdict;
 use crate::scenario::Plan;
 use crate::schedule::Schedule;
-use crate::shrink::ShrinkBudget;
 
-/// What is spent on shrinking a failure before it is printed.
-const SHRINK: ShrinkBudget = ShrinkBudget { runs_max: 60, scheduling_seeds: 1 };
-/// How many violations are printed.
+/// How many properties are printed with their evidence.
 const VIOLATIONS_MAX: usize = 3;
+/// How many faults are printed: the last ones before the violation.
+const FAULTS_MAX: usize = 12;
+/// What leads to a violation is mostly found within so many virtual nanoseconds before it.
+const LOOK_BACK_NS: u64 = 2_000_000_000;
 
-/// The commit that was built, if the build was told.
-pub(super) fn commit() -> &'static str {
-    option_env!("WYRD_COMMIT").unwrap_or("unknown")
+/// What names a run on the command line: a seed with its scenario and plant, or a schedule's file.
+pub(super) fn subject(plan: &Plan, file: Option<&str>) -> String {
+    let schedule = &plan.schedule;
+    file.map_or_else(|| of_seed(schedule.seed, &schedule.scenario, schedule.plant.as_deref()), str::to_owned)
 }
 
-/// The line that replays a seed.
-pub(super) fn replay_line(verdict: &Verdict) -> String {
-    let mut line = format!("cargo sim replay {} --scenario {}", verdict.seed, verdict.scenario);
-    if let Some(plant) = &verdict.plant {
-        let _ = write!(line, " --plant {plant}");
-    }
-    line
+/// What names a seed on the command line.
+pub(super) fn of_seed(seed: u64, scenario: &str, plant: Option<&str>) -> String {
+    let plant = plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    format!("{seed} --scenario {scenario}{plant}")
+}
+
+/// Tells, should the run of `plan` hang, how it is run again.
+pub(super) fn watch(plan: &Plan, file: Option<&str>) {
+    let subject = subject(plan, file);
+    watchdog::on_hang(move |_| tell!("replay:   cargo sim replay {subject}"));
 }
 
 /// Writes the schedule of a failing seed; gives the file's path.
 pub(super) fn write_schedule(schedule: &Schedule, suffix: &str) -> Result<String, Trouble> {
     let scenario: String = schedule.scenario.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let file = format!("{scenario}-{}{suffix}.schedule", schedule.seed);
-    names::write(&file, &schedule.print())?;
+    names::write(&file, &format!("{}{}", recorded::line(None), schedule.print()))?;
     Ok(file)
 }
 
-/// The failure of a seed in words, with the faults that it shrinks to. Leaves two schedules' files.
-pub(super) fn describe(verdict: &Verdict, plan: &Plan) -> Result<String, Trouble> {
-    let file = write_schedule(&plan.schedule, "")?;
-    let mut text = claims(verdict, &replay_line(verdict));
-    let _ = writeln!(text, "schedule: {file}");
-    let (shrunk, _) = shrink::shrink_plan(plan, None, SHRINK)?;
-    let shrunk_file = write_schedule(&shrunk.schedule, "-shrunk")?;
-    let (before, property) = (plan.schedule.faults.len(), shrunk.property);
-    let _ = writeln!(text, "shrunk:   {shrunk_file}, which still violates {property}; from {before} faults to these");
-    text.push_str(&faults(&shrunk.schedule));
-    Ok(text)
-}
-
-/// The failure of a schedule's file in words, with its faults as they are. Leaves the file alone.
-pub(super) fn describe_file(verdict: &Verdict, schedule: &Schedule, file: &str) -> String {
-    let mut text = claims(verdict, &format!("cargo sim replay {file}"));
-    let _ = writeln!(text, "schedule: {file}; to have it shrunk: cargo sim shrink {file}");
-    text.push_str(&faults(schedule));
+/// The failure of a run of `plan`, which was drawn from a seed or read from `file`.
+pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: Option<&str>) -> String {
+    let mut text = claims(verdict);
+    text += &struck(verdict, &plan.schedule, &Names::of_plan(plan));
+    let subject = subject(plan, file);
+    let (commit, hash) = (recorded::commit(), &verdict.schedule_hash);
+    let _ = writeln!(text, "replay:   cargo sim replay {subject} --commit {commit} --hash {hash}");
+    let (from, until) = around(went_wrong_or_ended_ns(verdict));
+    let _ = writeln!(text, "look:     cargo sim replay {subject} --events --from {from} --until {until}");
+    let _ = writeln!(text, "shrink:   cargo sim shrink {subject}");
     text
 }
 
-/// What is violated, and how to see it again.
-fn claims(verdict: &Verdict, replay: &str) -> String {
+/// What is violated: each property once.
+fn claims(verdict: &Verdict) -> String {
     let mut text = String::new();
-    for violation in verdict.violations.iter().take(VIOLATIONS_MAX) {
+    let firsts = firsts(&verdict.violations);
+    for violation in firsts.iter().take(VIOLATIONS_MAX) {
         let _ = writeln!(text, "{violation}");
     }
-    if verdict.violations.len() > VIOLATIONS_MAX {
-        let _ = writeln!(text, "… and {} more", verdict.violations.len() - VIOLATIONS_MAX);
+    if firsts.len() > VIOLATIONS_MAX {
+        let others = enumerate(firsts[VIOLATIONS_MAX..].iter().map(|violation| violation.property));
+        let _ = writeln!(text, "also violated: {others}");
     }
-    let _ = writeln!(text, "replay:   {replay}");
-    let _ = writeln!(text, "commit:   {}", commit());
-    let _ = writeln!(text, "hash:     {}", verdict.schedule_hash);
     text
 }
 
-/// The faults of a schedule, one a line.
+/// When the run went wrong, or ended, if that is not known.
+fn went_wrong_or_ended_ns(verdict: &Verdict) -> u64 {
+    went_wrong_ns(&verdict.violations).unwrap_or(verdict.simulated_ns)
+}
+
+/// A span that ends shortly after `at_ns`, as the command line takes it.
+fn around(at_ns: u64) -> (String, String) {
+    let tenths = |ns: u64| format!("{}.{}s", ns / 1_000_000_000, ns / 100_000_000 % 10);
+    (tenths(at_ns.saturating_sub(LOOK_BACK_NS)), tenths(at_ns + 200_000_000))
+}
+
+/// The faults that struck before the run went wrong, in order, with the nodes that they hit.
+fn struck(verdict: &Verdict, schedule: &Schedule, names: &Names) -> String {
+    let first_ns = went_wrong_or_ended_ns(verdict);
+    let with_spans = verdict.faults.iter().filter_map(|struck| Some((struck.lasted_ns?, struck)));
+    let mut before: Vec<_> = with_spans.filter(|((from_ns, _), _)| *from_ns <= first_ns).collect();
+    before.sort_by_key(|((from_ns, _), struck)| (*from_ns, struck.fault));
+    let mut text = format!("faults:   {} of {} struck before that\n", before.len(), schedule.faults.len());
+    let left_out = before.len().saturating_sub(FAULTS_MAX);
+    if left_out > 0 {
+        let _ = writeln!(text, "  … {left_out} earlier ones");
+    }
+    for ((from_ns, until_ns), struck) in &before[left_out..] {
+        let Some(event) = schedule.faults.get(struck.fault) else { continue };
+        let lasts = if until_ns > from_ns && !struck.kind.is_instant() {
+            format!(", until {}", seconds_short(*until_ns))
+        } else {
+            String::new()
+        };
+        let strikes = fault::strike(&event.action, &struck.nodes, names);
+        let _ = writeln!(text, "  {:>10}  {strikes}{lasts}", seconds_short(*from_ns));
+    }
+    text
+}
+
+fn seconds_short(time_ns: u64) -> String {
+    let text = seconds(time_ns);
+    text.split_once('.').map_or(text.clone(), |(whole, rest)| format!("{whole}.{} s", rest.get(..3).unwrap_or(rest)))
+}
+
+/// The faults of a schedule as they are written, one a line.
 pub(super) fn faults(schedule: &Schedule) -> String {
-    let printed = schedule.print();
     let mut text = format!("faults:   {}\n", schedule.faults.len());
-    let lines =
-        printed.lines().filter(|line| line.starts_with("when") || line.starts_with("do") || line.starts_with("for_ms"));
-    for line in lines {
-        let indent = if line.starts_with("when") { "  - " } else { "    " };
-        let _ = writeln!(text, "{indent}{line}");
+    for event in &schedule.faults {
+        let lasts = match event.for_ms {
+            Some(for_ms) if !event.action.kind().is_instant() => format!(", for {for_ms} ms"),
+            _ => String::new(),
+        };
+        let (strikes, when) = (fault::planned(&event.action), fault::trigger(&event.when));
+        let _ = writeln!(text, "  - {strikes}, {when}{lasts}");
     }
     text
 }

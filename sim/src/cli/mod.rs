@@ -5,24 +5,39 @@ mod demo;
 mod failure;
 mod logging;
 mod names;
+mod out;
 mod plants;
+mod progress;
+mod recorded;
 mod replay;
 mod run;
 mod shrink;
 mod sweep;
+mod watchdog;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use out::tell;
+
 /// Nothing failed.
 const CLEAN: u8 = 0;
+/// Something stood in the way that is neither a finding nor the user's input: a disk that is full, say.
+const INFRASTRUCTURE: u8 = 1;
+/// What was given cannot be used.
+const USAGE: u8 = 2;
+/// A floor was missed: nothing was shown.
+const VACUOUS: u8 = 3;
+/// A run differed from its repetition: something is read that the seed does not decide.
+const DIVERGED: u8 = 4;
 /// A run violated something.
 const FAILED: u8 = 42;
-/// The command itself could not be carried out.
-const USAGE: u8 = 2;
 
 /// Runs the cluster in a seeded simulation, with faults, and checks what it promised.
+///
+/// Exit codes: 0 clean, 42 something was violated, 3 too little was covered to show anything, 4 a run
+/// differed from its repetition, 2 what was given cannot be used, anything else is infrastructure.
 #[derive(Parser)]
 #[command(name = "wyrd-sim", version)]
 struct Arguments {
@@ -58,13 +73,20 @@ enum Output {
     Json,
 }
 
-/// Why a command could not be carried out.
+/// Why a command could not be carried out. What was given cannot be used, unless it is
+/// [`Infrastructure`].
 type Trouble = Box<dyn std::error::Error>;
+
+/// What stood in the way and is nobody's input.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Infrastructure(String);
 
 /// Parses the command line and carries it out.
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments { command, log } = Arguments::parse();
+    watchdog::start(watchdog::Bound::default());
     let result = log.start().and_then(|()| match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
@@ -76,8 +98,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {
-            eprintln!("wyrd-sim: {trouble}");
-            ExitCode::from(USAGE)
+            tell!("wyrd-sim: {trouble}");
+            ExitCode::from(if trouble.is::<Infrastructure>() { INFRASTRUCTURE } else { USAGE })
         }
     }
 }

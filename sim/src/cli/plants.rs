@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 use wyrdlog::base::plants::Plant;
 
-use super::{CLEAN, FAILED, Output, Trouble, names};
+use super::out::{say, tell};
+use super::progress::Progress;
+use super::{CLEAN, FAILED, Output, Trouble, VACUOUS, failure, names, watchdog};
 use crate::breaks::breaks;
 use crate::run::{CannotRun, Options, run_seed};
 use crate::scenario::Scenario;
@@ -22,19 +24,19 @@ use crate::verdict::Property;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Only this planted bug.
-    #[arg(long)]
+    #[arg(long, value_parser = names::plant)]
     plant: Option<Plant>,
     /// A scenario's name or file.
     #[arg(long, default_value = names::DEFAULT)]
     scenario: String,
     /// In so many ranges of seeds each bug is to be found.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     ranges: u64,
     /// The seeds of a range: the first one begins at 0, the next one where it ends.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How many simulations run at once; as many as there are processors by default.
-    #[arg(long)]
+    #[arg(long, value_parser = names::jobs)]
     jobs: Option<usize>,
     /// How to print the table.
     #[arg(short, long, value_enum, default_value_t)]
@@ -89,19 +91,37 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let has_brokers = scenario.cluster.brokers != Some(0);
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
     let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_none_or(|wanted| wanted == *plant));
-    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = names::jobs_or_all(arguments.jobs);
     let mut rows = Vec::new();
     for plant in wanted.filter(possible) {
+        let name = arguments.scenario.clone();
+        watchdog::on_hang(move |hang| {
+            let subject = failure::of_seed(hang.0.seed, &name, Some(plant.id()));
+            tell!("replay:   cargo sim replay {subject}");
+        });
         let row = row(plant, hunt_all(&scenario, plant, arguments, jobs)?);
         if arguments.output == Output::Text {
-            println!("{}", describe(&row));
+            say!("{}", describe(&row));
         }
         rows.push(row);
     }
     if arguments.output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?);
     }
-    Ok(if rows.iter().all(|row| row.caught) { CLEAN } else { FAILED })
+    Ok(code(&rows))
+}
+
+/// Clean if every range caught its bug. A bug that was never caught shows that nothing was shown; a
+/// schedule that fails without it, too, is a failure found.
+fn code(rows: &[Row]) -> u8 {
+    let fails_without = |hunt: &Hunt| hunt.caught_in.is_some() && !hunt.clean_without;
+    if rows.iter().flat_map(|row| &row.hunts).any(fails_without) {
+        FAILED
+    } else if rows.iter().all(|row| row.caught) {
+        CLEAN
+    } else {
+        VACUOUS
+    }
 }
 
 /// One hunt for each range, several at once.
@@ -109,6 +129,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
 fn hunt_all(scenario: &Scenario, plant: Plant, arguments: &Arguments, jobs: usize) -> Result<Vec<Hunt>, CannotRun> {
     let left = Mutex::new((0..arguments.ranges).rev().collect::<Vec<u64>>());
     let done = Mutex::new(BTreeMap::new());
+    let progress = Mutex::new(Progress::begin(&format!("hunting {plant}: seeds"), None));
+    let tried = || progress.lock().unwrap_or_else(PoisonError::into_inner).step();
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
@@ -116,21 +138,23 @@ fn hunt_all(scenario: &Scenario, plant: Plant, arguments: &Arguments, jobs: usiz
                     let range = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let Some(range) = range else { return };
                     let first = range * arguments.seeds;
-                    let hunt = hunt(scenario, plant, first..first + arguments.seeds);
+                    let hunt = hunt(scenario, plant, first..first + arguments.seeds, tried);
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(range, hunt);
                 }
             });
         }
     });
+    progress.into_inner().unwrap_or_else(PoisonError::into_inner).end();
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-fn hunt(scenario: &Scenario, plant: Plant, seeds: std::ops::Range<u64>) -> Result<Hunt, CannotRun> {
+fn hunt(scenario: &Scenario, plant: Plant, seeds: std::ops::Range<u64>, tried: impl Fn()) -> Result<Hunt, CannotRun> {
     let mut hunt = Hunt::default();
     let mut spent = Duration::ZERO;
     for seed in seeds {
         let (run, cpu) = cpu_time::measured(|| run_seed(scenario, seed, Some(plant), &Options::default()));
         let verdict = run?.verdict;
+        tried();
         hunt.seeds += 1;
         spent += cpu;
         let executed = verdict.plant_taken > 0;

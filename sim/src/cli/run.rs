@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wyrdlog::base::plants::Plant;
 
+use super::out::{say, tell};
+use super::progress::Progress;
 use super::{CLEAN, FAILED, Output, Trouble, failure, names};
 use crate::faults::Fate;
 use crate::run::{Options, Verdict, run_plan};
@@ -19,7 +21,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value = names::DEFAULT)]
     scenario: String,
     /// A planted bug to switch on.
-    #[arg(long)]
+    #[arg(long, value_parser = names::plant)]
     plant: Option<Plant>,
     /// How to print the verdict.
     #[arg(short, long, value_enum, default_value_t)]
@@ -31,16 +33,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
     let mut plan = scenario.draw(arguments.seed);
     plan.schedule.plant = arguments.plant.map(|plant| plant.id().to_owned()).or(plan.schedule.plant);
+    failure::watch(&plan, None);
+    let progress = Progress::begin(&format!("running seed {} of {}", arguments.seed, arguments.scenario), None);
     let (run, cpu) = cpu_time::measured(|| run_plan(&plan, &Options::default()));
-    let verdict = run?.verdict;
+    progress.end();
+    let run = run?;
     match arguments.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&Measured::of(&verdict, cpu))?),
-        Output::Text => print!("{}", describe(&verdict, cpu)),
+        Output::Json => say!("{}", serde_json::to_string_pretty(&Measured::of(&run.verdict, cpu))?),
+        Output::Text => say!("{}", describe(&run.verdict, cpu).trim_end()),
     }
-    if verdict.passed() {
+    if run.verdict.passed() {
         return Ok(CLEAN);
     }
-    eprint!("{}", failure::describe(&verdict, &plan)?);
+    tell!("{}", failure::describe(&run.verdict, &plan, None).trim_end());
     Ok(FAILED)
 }
 

@@ -1,14 +1,17 @@
 //! `wyrd-sim sweep`: many seeds.
 
-use std::io::IsTerminal;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use wyrdlog::base::plants::Plant;
 
-use super::{CLEAN, FAILED, Output, Trouble, failure, names};
+use super::out::{say, tell};
+use super::progress::Progress;
+use super::{CLEAN, DIVERGED, FAILED, Output, Trouble, VACUOUS, failure, names, watchdog};
 use crate::faults::Fate;
-use crate::sweep::{self, Plan, Summary, find_canary};
+use crate::sweep::{self, CANARY_SEEDS, Plan, Summary, find_canary};
 
 /// What `sweep` is told.
 #[derive(clap::Args)]
@@ -20,10 +23,10 @@ pub(super) struct Arguments {
     #[arg(long, default_value = names::DEFAULT)]
     scenario: String,
     /// How many simulations run at once; as many as there are processors by default.
-    #[arg(long)]
+    #[arg(long, value_parser = names::jobs)]
     jobs: Option<usize>,
     /// A planted bug to switch on.
-    #[arg(long)]
+    #[arg(long, value_parser = names::plant)]
     plant: Option<Plant>,
     /// Edit every passing run's record, and see each edit rejected.
     #[arg(long)]
@@ -43,42 +46,107 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let bad = || format!("'{text}' is no range of seeds: write A..B, such as 0..1000");
     let (first, end) = text.split_once("..").ok_or_else(bad)?;
     let (first, end) = (first.parse().map_err(|_| bad())?, end.parse().map_err(|_| bad())?);
-    if first < end { Ok(first..end) } else { Err(bad()) }
+    if first < end { Ok(first..end) } else { Err(format!("{first}..{end} is empty: write the smaller seed first")) }
 }
 
 /// Carries it out.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
-    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let (seeds, plant) = (arguments.seeds.clone(), arguments.plant);
-    let (tamper, until_failure) = (arguments.tamper, arguments.until_failure);
-    let plan = Plan { scenario, seeds, jobs, plant, tamper, until_failure };
-    let bar = progress_bar(plan.seeds.end - plan.seeds.start);
-    let (mut failed, mut done, mut memory_kib) = (0_u64, 0_u64, None);
-    let mut summary = sweep::sweep(&plan, |swept| {
-        failed += u64::from(!swept.verdict.passed());
-        bar.set_message(format!("{failed} failed"));
-        bar.inc(1);
-        done += 1;
-        if done == sweep::MEMORY_SEEDS {
-            memory_kib = resident_kib();
-        }
-    })?;
-    bar.finish_and_clear();
-    summary.memory_kib = memory_kib.zip(resident_kib());
-    summary.misses = misses(&plan, &summary);
+    arguments.report.as_deref().map_or(Ok(()), names::writable)?;
+    let plan = Plan {
+        scenario,
+        seeds: arguments.seeds.clone(),
+        jobs: names::jobs_or_all(arguments.jobs),
+        plant: arguments.plant,
+        tamper: arguments.tamper,
+        until_failure: arguments.until_failure,
+    };
+    let mut summary = sweep_all(&plan, arguments.report.as_deref())?;
     // With a plant the sweep itself is the proof that checkers bite.
-    if plant.is_none() {
-        summary.canary = find_canary(&plan.scenario, plan.seeds.start)?;
+    if plan.plant.is_none() {
+        summary.canary = search_canary(&plan)?;
     }
     if let Some(file) = &arguments.report {
         names::write(file, &serde_json::to_string_pretty(&summary)?)?;
     }
     print_summary(&plan, &summary, arguments.output)?;
-    let whole = plant.is_some() || summary.canary.is_some();
-    let clean = summary.failed.is_empty() && summary.diverged.is_empty() && summary.tampered.1.is_empty();
-    let clean = clean && summary.misses.is_empty() && whole;
-    Ok(if clean { CLEAN } else { FAILED })
+    Ok(code(&plan, &summary))
+}
+
+fn sweep_all(plan: &Plan, report: Option<&str>) -> Result<Summary, Trouble> {
+    let (mut failed, mut done, mut memory_kib) = (0_u64, 0_u64, None);
+    let mut progress = Progress::begin("sweeping seeds", Some(plan.seeds.end - plan.seeds.start));
+    let summary = Arc::new(Mutex::new(Summary::default()));
+    watch(plan, &summary, report);
+    sweep::sweep_into(plan, &summary, |swept| {
+        failed += u64::from(!swept.verdict.passed());
+        progress.note(format!("{failed} failed"));
+        progress.step();
+        done += 1;
+        if done == sweep::MEMORY_SEEDS {
+            memory_kib = resident_kib();
+        }
+    })?;
+    progress.end();
+    let mut summary = std::mem::take(&mut *summary.lock().unwrap_or_else(PoisonError::into_inner));
+    summary.memory_kib = memory_kib.zip(resident_kib());
+    // A planted bug may well end a run early.
+    if plan.plant.is_none() && !plan.until_failure {
+        summary.misses = summary.coverage.misses(plan.scenario.cluster.brokers != Some(0));
+    }
+    Ok(summary)
+}
+
+/// Should a seed hang, what is known of the others is told, and written where it was to be written.
+fn watch(plan: &Plan, summary: &Arc<Mutex<Summary>>, report: Option<&str>) {
+    let (summary, report) = (summary.clone(), report.map(str::to_owned));
+    let (scenario, plant) = (plan.scenario.name.clone(), plan.plant);
+    watchdog::on_hang(move |hang| {
+        let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.take_hung(hang.0.seed, &hang.reason());
+        say!("{}", describe(&summary).trim_end());
+        if let Some(file) = report {
+            let written = serde_json::to_string_pretty(&*summary).map_err(Trouble::from);
+            if let Err(error) = written.and_then(|text| names::write(&file, &text)) {
+                tell!("wyrd-sim: {error}");
+            }
+        }
+        let subject = failure::of_seed(hang.0.seed, &scenario, plant.map(Plant::id));
+        tell!("replay:   cargo sim replay {subject}");
+    });
+}
+
+fn search_canary(plan: &Plan) -> Result<Option<u64>, Trouble> {
+    let mut progress = Progress::begin("looking for the canary, a planted bug that must be found", Some(CANARY_SEEDS));
+    let canary = find_canary(&plan.scenario, plan.seeds.start, || progress.step())?;
+    progress.end();
+    Ok(canary)
+}
+
+/// A run that is no function of its seed comes first: nothing else can be trusted then.
+fn code(plan: &Plan, summary: &Summary) -> u8 {
+    let has_failed = !summary.failed.is_empty() || !summary.tampered.1.is_empty();
+    if !summary.diverged.is_empty() {
+        DIVERGED
+    } else if has_failed || grown(summary).is_some() {
+        FAILED
+    } else if is_vacuous(plan, summary) {
+        VACUOUS
+    } else {
+        CLEAN
+    }
+}
+
+/// Whether too little was covered to show anything.
+fn is_vacuous(plan: &Plan, summary: &Summary) -> bool {
+    !summary.misses.is_empty() || plan.plant.is_none() && summary.canary.is_none()
+}
+
+/// By how much resident memory grew, if it was too much.
+fn grown(summary: &Summary) -> Option<String> {
+    let (before, after) = summary.memory_kib?;
+    let is_much = after * 100 > before * (100 + sweep::MEMORY_GROWTH_PERCENT_MAX);
+    is_much.then(|| format!("resident memory grew from {before} to {after} KiB after {} seeds", sweep::MEMORY_SEEDS))
 }
 
 /// Resident memory of this process, where the operating system tells.
@@ -89,41 +157,36 @@ fn resident_kib() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn misses(plan: &Plan, summary: &Summary) -> Vec<String> {
-    // A planted bug may well end a run early.
-    if plan.plant.is_some() || plan.until_failure {
-        return Vec::new();
-    }
-    let mut misses = summary.coverage.misses(plan.scenario.cluster.brokers != Some(0));
-    let grown = |(before, after): &(u64, u64)| after * 100 > before * (100 + sweep::MEMORY_GROWTH_PERCENT_MAX);
-    if let Some((before, after)) = summary.memory_kib.filter(grown) {
-        misses.push(format!("resident memory grew from {before} to {after} KiB after {} seeds", sweep::MEMORY_SEEDS));
-    }
-    misses
-}
-
-/// A bar where somebody looks, nothing elsewhere.
-fn progress_bar(seeds: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(seeds);
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left; {msg}");
-    bar.set_style(style.expect("the template is a constant that was tried"));
-    bar
-}
-
 fn print_summary(plan: &Plan, summary: &Summary, output: Output) -> Result<(), Trouble> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(summary)?);
+        say!("{}", serde_json::to_string_pretty(summary)?);
         return Ok(());
     }
-    print!("{}", describe(summary));
+    say!("{}{}", describe(summary), headline(plan, summary));
     let Some(verdict) = summary.failures.iter().min_by_key(|verdict| verdict.seed) else { return Ok(()) };
     let mut failing = plan.scenario.draw(verdict.seed);
     failing.schedule.plant = plan.plant.map(|plant| plant.id().to_owned()).or(failing.schedule.plant);
-    eprint!("\n{}", failure::describe(verdict, &failing)?);
+    tell!(
+        "\nseed {} of {}:\n{}",
+        verdict.seed,
+        verdict.scenario,
+        failure::describe(verdict, &failing, None).trim_end()
+    );
     Ok(())
+}
+
+/// What it came to, in a line that says the exit code in words.
+fn headline(plan: &Plan, summary: &Summary) -> String {
+    let scenario = &plan.scenario.name;
+    match code(plan, summary) {
+        CLEAN => "clean".to_owned(),
+        DIVERGED => {
+            let seeds = &summary.diverged;
+            format!("DIVERGED: another run of the same seed had another hash: seeds {seeds:?} of {scenario}")
+        }
+        VACUOUS => "VACUOUS: nothing failed, and too little was covered to show anything".to_owned(),
+        _ => format!("FAILED: {} seeds violated something", summary.failed_seeds().len()),
+    }
 }
 
 fn describe(summary: &Summary) -> String {
@@ -190,11 +253,74 @@ fn describe(summary: &Summary) -> String {
     for miss in &summary.misses {
         text += &format!("  NOT COVERED: {miss}\n");
     }
-    for (property, seeds) in &summary.failed {
-        text += &format!("  FAILED {property}: seeds {:?}\n", seeds.iter().take(20).collect::<Vec<_>>());
+    text += &grown(summary).map(|grown| format!("  FAILED: {grown}\n")).unwrap_or_default();
+    for (signature, seeds) in by_frequency(summary) {
+        let example = seeds.first().copied().unwrap_or_default();
+        text += &format!("  FAILED in {:>5} seeds, such as {example}: {signature}\n", seeds.len());
     }
     match summary.canary {
         Some(seed) => text + &format!("  the canary was found in seed {seed}\n"),
         None => text,
+    }
+}
+
+/// The signatures of failures, the most frequent first.
+fn by_frequency(summary: &Summary) -> Vec<(&String, &BTreeSet<u64>)> {
+    let mut all: Vec<_> = summary.signatures.iter().collect();
+    all.sort_by_key(|(_, seeds)| Reverse(seeds.len()));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+    use crate::verdict::Property;
+
+    fn plan(plant: Option<Plant>) -> Plan {
+        Plan { scenario: Scenario::default(), seeds: 0..9, jobs: 1, plant, tamper: false, until_failure: false }
+    }
+
+    fn clean() -> Summary {
+        Summary { seeds: 9, canary: Some(3), ..Summary::default() }
+    }
+
+    #[test]
+    fn the_code_says_whether_something_failed_diverged_or_was_not_shown() {
+        let plain = plan(None);
+        assert_eq!(code(&plain, &clean()), CLEAN);
+        let mut summary = clean();
+        summary.canary = None;
+        assert_eq!(code(&plain, &summary), VACUOUS);
+        assert_eq!(code(&plan(Some(Plant::Canary)), &summary), CLEAN);
+        let uncovered = Summary { misses: vec!["torn-tail-cut was never reached".to_owned()], ..clean() };
+        assert_eq!(code(&plain, &uncovered), VACUOUS);
+        let mut failed = uncovered.clone();
+        failed.take_hung(7, "a poll of task log work of broker 2 does not end");
+        assert_eq!((code(&plain, &failed), failed.failed_seeds().len()), (FAILED, 1));
+        let unnoticed = Summary { tampered: (5, vec!["7 DropRecord".to_owned()]), ..clean() };
+        assert_eq!(code(&plain, &unnoticed), FAILED);
+        let diverged = Summary { diverged: BTreeSet::from([4]), ..failed };
+        assert_eq!(code(&plain, &diverged), DIVERGED);
+        assert!(headline(&plain, &diverged).starts_with("DIVERGED: "), "{}", headline(&plain, &diverged));
+    }
+
+    #[test]
+    fn failures_are_told_by_signature_the_most_frequent_first() {
+        let mut summary = clean();
+        summary.take_hung(7, "a poll of task one of broker 1 does not end");
+        summary.take_hung(2, "a poll of task two of broker 1 does not end");
+        summary.take_hung(5, "a poll of task two of broker 1 does not end");
+        let text = describe(&summary);
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("FAILED in")).collect();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].starts_with("  FAILED in     2 seeds, such as 2: stays-up: a poll of task two"), "{}", told[0]);
+        assert_eq!(summary.failed[&Property::StaysUp].len(), 3);
+    }
+
+    #[test]
+    fn an_empty_range_is_refused() {
+        assert!(parse_seeds("5..5").expect_err("empty").contains("5..5 is empty"));
+        assert!(parse_seeds("9..5").is_err() && parse_seeds("5").is_err() && parse_seeds("0..2") == Ok(0..2));
     }
 }

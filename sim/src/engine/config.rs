@@ -158,6 +158,8 @@ pub struct EngineConfig {
     pub wall_clock_start_ms: i64,
     /// So many polls without time going on are a livelock, and end the simulation.
     pub polls_per_instant_max: u32,
+    /// More polls and events than this end the simulation: a seed is bounded whatever its nodes do.
+    pub steps_max: u64,
     /// Record the steps of this range (see [`super::first_divergence`]).
     pub trace: Option<Range<u64>>,
 }
@@ -171,6 +173,7 @@ impl Default for EngineConfig {
             disk: DiskConfig::default(),
             wall_clock_start_ms: 1_700_000_000_000,
             polls_per_instant_max: 1_000_000,
+            steps_max: u64::MAX,
             trace: None,
         }
     }

@@ -193,6 +193,9 @@ impl World {
             body.shared.is_queued.store(false, Ordering::Relaxed);
             let (Some(future), Some(waker)) = (body.future.take(), body.waker.take()) else { continue };
             self.trace.step(self.now_ns, body.node.0, body.what, u64::from(key.place));
+            if let Some(pulse) = &self.pulse {
+                pulse.beat(self.now_ns, &node.name, body.what.name);
+            }
             self.wakes.begin_poll(key, &waker);
             return Some(Polling { key, future, waker });
         }

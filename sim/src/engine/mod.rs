@@ -22,6 +22,7 @@ mod hash;
 mod network;
 mod observe;
 mod process;
+pub mod pulse;
 mod queue;
 mod random;
 mod runtime;

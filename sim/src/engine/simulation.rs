@@ -193,7 +193,10 @@ impl Simulation {
                 Next::Poll => self.poll(&mut polling),
                 Next::Bury => self.bury(),
                 Next::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
-                Next::Stop(stop) => return stop,
+                Next::Stop(stop) => {
+                    self.with(|world| world.pulse.as_ref().map(|pulse| pulse.rest()));
+                    return stop;
+                }
             }
         }
     }
@@ -456,6 +459,9 @@ impl World {
                 if self.polls_this_instant > self.config.polls_per_instant_max {
                     self.stand_still(polling.key);
                 }
+                if self.trace.steps() > self.config.steps_max {
+                    self.go_on_for_ever(polling.key);
+                }
                 return Next::Poll;
             }
             if let Some(stop) = self.move_on(deadline_ns) {
@@ -477,8 +483,17 @@ impl World {
     }
 
     fn stand_still(&mut self, task: Key) {
-        let (node, name) = self.tasks.get(task).map_or((NodeId(0), MAIN), |body| (body.node, body.what.name));
         let message = format!("polled {} times while the time stood still", self.polls_this_instant);
+        self.fail_in(task, message);
+    }
+
+    fn go_on_for_ever(&mut self, task: Key) {
+        let message = format!("polled although {} steps were taken already", self.config.steps_max);
+        self.fail_in(task, message);
+    }
+
+    fn fail_in(&mut self, task: Key, message: String) {
+        let (node, name) = self.tasks.get(task).map_or((NodeId(0), MAIN), |body| (body.node, body.what.name));
         self.fail(node, name, message);
     }
 

@@ -17,6 +17,7 @@ use super::effects::Effects;
 use super::executor::{Body, BoxFuture, Chooser};
 use super::hash::{Trace, What};
 use super::network::Net;
+use super::pulse::Pulse;
 use super::queue::EventQueue;
 use super::random::{NamedStreams, Stream};
 use super::slab::{Key, Slab};
@@ -56,7 +57,7 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, nanos) = (self.time_ns / 1_000_000_000, self.time_ns % 1_000_000_000);
-        write!(f, "at {seconds}.{nanos:09} s, node {}, task {}: {}", self.node, self.task, self.message)
+        write!(f, "at {seconds}.{nanos:09} s, task {} of {}: {}", self.task, self.node, self.message)
     }
 }
 
@@ -126,6 +127,8 @@ pub(super) struct World {
     pub exits: VecDeque<NodeId>,
     pub interrupts: VecDeque<u64>,
     pub failure: Option<Failure>,
+    /// For whoever watches from another thread.
+    pub pulse: Option<Arc<Pulse>>,
 }
 
 /// A timer is due.
@@ -202,6 +205,7 @@ impl World {
             exits: VecDeque::new(),
             interrupts: VecDeque::new(),
             failure: None,
+            pulse: Pulse::of(seed),
             config,
         }
     }

@@ -45,7 +45,7 @@ impl Driver<'_> {
         drop(watcher);
         let record =
             entries.map(|entries| Record { entries, kafka: log, coordinator: registers, committed, after_healing });
-        Run { verdict, record, topology: self.topology }
+        Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }
 
     fn verdict(
@@ -59,6 +59,7 @@ impl Driver<'_> {
         let evaluated =
             |one: &Findings| Evaluated { property: one.property, evaluations: one.evaluations, violated: one.violated };
         let topics = self.plan.cluster.topics.iter();
+        let names = self.cluster.names();
         Verdict {
             seed: schedule.seed,
             scenario: schedule.scenario.clone(),
@@ -66,7 +67,7 @@ impl Driver<'_> {
             plant_taken: watcher.plants_taken.values().sum(),
             schedule_hash: format!("{:032x}", self.cluster.simulation.hash()),
             findings: merge(findings.iter().map(evaluated)),
-            violations: findings.into_iter().flat_map(|one| one.violations).collect(),
+            violations: findings.into_iter().flat_map(|one| one.violations).map(|one| one.named(&names)).collect(),
             inapplicable: inapplicable(watcher.occasions, beyond_budget),
             probes: watcher.invariants.probes().counts().map(|(probe, count)| (probe.id().to_owned(), count)).collect(),
             faults: self.injector.struck().to_vec(),

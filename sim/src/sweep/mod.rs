@@ -16,6 +16,7 @@ use serde::Serialize;
 use wyrdlog::base::plants::Plant;
 
 use crate::faults::Fate;
+use crate::narrate::signature;
 use crate::run::{CannotRun, Evaluated, Options, Verdict, run_seed};
 use crate::scenario::Scenario;
 use crate::tamper::{Tamper, tamper};
@@ -81,6 +82,8 @@ pub struct Summary {
     pub requests_under_fault: u64,
     /// Seeds that failed, by property.
     pub failed: BTreeMap<Property, BTreeSet<u64>>,
+    /// Seeds that failed, by signature: what showed first, without what differs from seed to seed.
+    pub signatures: BTreeMap<String, BTreeSet<u64>>,
     /// Seeds of which a second run had another hash.
     pub diverged: BTreeSet<u64>,
     /// Seeds that were run twice.
@@ -111,6 +114,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Takes a seed that did not end, for the reason that is given.
+    pub fn take_hung(&mut self, seed: u64, reason: &str) {
+        self.seeds += 1;
+        self.failed.entry(Property::StaysUp).or_default().insert(seed);
+        let signature = format!("{}: {reason}", Property::StaysUp);
+        self.signatures.entry(signature).or_default().insert(seed);
+    }
+
     /// How many seeds violated something.
     #[must_use]
     pub fn failed_seeds(&self) -> BTreeSet<u64> {
@@ -130,6 +141,9 @@ impl Summary {
         self.beyond_budget += u64::from(verdict.beyond_budget);
         for violation in &verdict.violations {
             self.failed.entry(violation.property).or_default().insert(verdict.seed);
+        }
+        if let Some(signature) = signature(&verdict.violations) {
+            self.signatures.entry(signature).or_default().insert(verdict.seed);
         }
         verdict.faults.iter().for_each(|struck| *self.faults.entry(struck.fate).or_default() += 1);
         for (probe, count) in &verdict.probes {
@@ -157,34 +171,39 @@ fn is_run_again(seed: u64) -> bool {
 }
 
 /// Runs all seeds; `progress` is told of each as it ends.
+pub fn sweep(plan: &Plan, progress: impl FnMut(&Swept)) -> Result<Summary, CannotRun> {
+    let summary = Mutex::new(Summary::default());
+    sweep_into(plan, &summary, progress)?;
+    Ok(summary.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs all seeds; `summary` holds at any instant what is known of those that have ended.
 #[allow(clippy::disallowed_methods, reason = "one simulation a thread, outside of any")]
-pub fn sweep(plan: &Plan, mut progress: impl FnMut(&Swept)) -> Result<Summary, CannotRun> {
+pub fn sweep_into(plan: &Plan, summary: &Mutex<Summary>, mut progress: impl FnMut(&Swept)) -> Result<(), CannotRun> {
     let left: Mutex<VecDeque<u64>> = Mutex::new(plan.seeds.clone().collect());
     let (sender, receiver) = mpsc::channel();
-    let mut summary = Summary::default();
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
             let (left, sender) = (&left, sender.clone());
             scope.spawn(move || work(plan, left, &sender));
         }
         drop(sender);
-        collect(plan, &left, &receiver, &mut summary, &mut progress)
-    })?;
-    Ok(summary)
+        collect(plan, &left, &receiver, summary, &mut progress)
+    })
 }
 
 fn collect(
     plan: &Plan,
     left: &Mutex<VecDeque<u64>>,
     receiver: &Receiver<Result<Swept, CannotRun>>,
-    summary: &mut Summary,
+    summary: &Mutex<Summary>,
     progress: &mut impl FnMut(&Swept),
 ) -> Result<(), CannotRun> {
     let mut trouble = None;
     for swept in receiver {
         match swept {
             Ok(swept) => {
-                summary.take(&swept);
+                summary.lock().unwrap_or_else(PoisonError::into_inner).take(&swept);
                 progress(&swept);
                 if plan.until_failure && !swept.verdict.passed() {
                     left.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -237,11 +256,14 @@ pub fn canary_of(scenario: &Scenario) -> Plant {
     if scenario.cluster.brokers == Some(0) { Plant::LateWatch } else { Plant::Canary }
 }
 
-/// The first seed from `from` in which the canary is found, within [`CANARY_SEEDS`].
-pub fn find_canary(scenario: &Scenario, from: u64) -> Result<Option<u64>, CannotRun> {
+/// The first seed from `from` in which the canary is found, within [`CANARY_SEEDS`]; `progress` is told
+/// of each that was tried.
+pub fn find_canary(scenario: &Scenario, from: u64, mut progress: impl FnMut()) -> Result<Option<u64>, CannotRun> {
     let plant = canary_of(scenario);
     for seed in from..from + CANARY_SEEDS {
-        if !run_seed(scenario, seed, Some(plant), &Options::default())?.verdict.passed() {
+        let passed = run_seed(scenario, seed, Some(plant), &Options::default())?.verdict.passed();
+        progress();
+        if !passed {
             return Ok(Some(seed));
         }
     }
