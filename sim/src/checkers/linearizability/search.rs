@@ -1,0 +1,290 @@
+//! Wing and Gong's search for an order that explains a history, with Lowe's memo.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wyrdlog::base::ids::Zxid;
+
+use super::Hints;
+use super::projection::Step;
+use crate::history::OpId;
+use crate::history::coordinator::{Answer, Call, CoordinatorOp, PathIndex, Refusal, Register, Write};
+
+/// The registers that exist; the state that operations are replayed on.
+type State = BTreeMap<PathIndex, Register>;
+
+/// Replays `call` on `state`: what a register answers, and the change it makes to `state`.
+fn replay(state: &mut State, call: &Call) -> Answer {
+    match call {
+        Call::Write(write) => match apply(state, write) {
+            Ok(()) => Answer::Done,
+            Err(refusal) => Answer::Refused(refusal),
+        },
+        Call::Multi(writes) => {
+            let mut attempt = state.clone();
+            match writes.iter().try_for_each(|write| apply(&mut attempt, write)) {
+                Ok(()) => {
+                    *state = attempt;
+                    Answer::Done
+                }
+                Err(refusal) => Answer::Refused(refusal),
+            }
+        }
+        Call::SyncRead(path) | Call::Read(path) => Answer::Value(state.get(path).copied()),
+        Call::SyncChildren(candidates) => {
+            let mut exist: Vec<PathIndex> =
+                candidates.iter().copied().filter(|path| state.contains_key(path)).collect();
+            exist.sort_unstable();
+            Answer::Children(exist)
+        }
+    }
+}
+
+fn apply(state: &mut State, write: &Write) -> Result<(), Refusal> {
+    match *write {
+        Write::Create { path, value } => {
+            if state.contains_key(&path) {
+                return Err(Refusal::NodeExists);
+            }
+            state.insert(path, Register { version: 0, value });
+        }
+        Write::Set { path, value, version } => {
+            let now = expect(state, path, version)?;
+            state.insert(path, Register { version: now.version.wrapping_add(1), value });
+        }
+        Write::Delete { path, version } => {
+            expect(state, path, version)?;
+            state.remove(&path);
+        }
+        Write::Check { path, version } => {
+            expect(state, path, version)?;
+        }
+    }
+    Ok(())
+}
+
+fn expect(state: &State, path: PathIndex, version: Option<i32>) -> Result<Register, Refusal> {
+    let now = *state.get(&path).ok_or(Refusal::NoNode)?;
+    if version.is_some_and(|expected| expected != now.version) { Err(Refusal::BadVersion) } else { Ok(now) }
+}
+
+/// How a search ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Linearizable {
+    Yes,
+    No {
+        /// How many operations the longest attempt explained.
+        longest: usize,
+        /// The operations that it could not continue with.
+        stuck_at: Vec<OpId>,
+    },
+    OutOfBudget {
+        steps: u64,
+    },
+}
+
+/// A call or its return, in a doubly linked list over indices: entry 2i calls operation i of the
+/// steps, entry 2i + 1 returns it. The list's head is entry `2 * calls.len()`.
+pub(super) struct Search<'h> {
+    hints: &'h Hints,
+    steps: &'h [Step],
+    next: Vec<u32>,
+    previous: Vec<u32>,
+    /// Completed operations that are not explained yet.
+    unexplained: usize,
+    steps_max: u64,
+}
+
+/// When an operation seems to have taken effect.
+enum Likely {
+    /// At this zxid, behind the write at it if it is a read.
+    At(Zxid, bool),
+    /// At any time, or never.
+    Any,
+    /// Never, as far as is known.
+    Never,
+}
+
+/// The value that a write leaves, if it leaves one.
+fn written(write: &Write) -> Option<u64> {
+    match *write {
+        Write::Create { value, .. } | Write::Set { value, .. } => Some(value),
+        Write::Delete { .. } | Write::Check { .. } => None,
+    }
+}
+
+/// One choice of a search: what could come next at this point, and which of it was taken.
+struct Choice {
+    /// Calls, the most likely last.
+    left: Vec<u32>,
+    /// The call that was taken, and the state before it.
+    taken: Option<(u32, State)>,
+}
+
+impl<'h> Search<'h> {
+    pub(super) fn new(steps: &'h [Step], hints: &'h Hints, steps_max: u64) -> Self {
+        let operation = |at: usize| &steps[at].operation;
+        // A call precedes a return at the same instant: the two then count as concurrent.
+        let mut order: Vec<(u64, bool, u32)> = Vec::with_capacity(steps.len() * 2);
+        for at in 0..steps.len() {
+            order.push((operation(at).invoked_ns, false, 2 * at as u32));
+            order.push((operation(at).ended_ns(), true, 2 * at as u32 + 1));
+        }
+        order.sort_unstable();
+        let head = 2 * steps.len() as u32;
+        let (mut next, mut previous) = (vec![head; steps.len() * 2 + 1], vec![head; steps.len() * 2 + 1]);
+        let mut last = head;
+        for (_, _, entry) in order {
+            next[last as usize] = entry;
+            previous[entry as usize] = last;
+            last = entry;
+        }
+        next[last as usize] = head;
+        previous[head as usize] = last;
+        let unexplained = (0..steps.len()).filter(|at| operation(*at).reply().is_some()).count();
+        Search { hints, steps, next, previous, unexplained, steps_max }
+    }
+
+    fn operation(&self, entry: u32) -> &'h CoordinatorOp {
+        &self.steps[entry as usize / 2].operation
+    }
+
+    /// Depth first. What is tried first is what the zxids of the replies suggest, so that a history
+    /// that is linearizable is nearly always explained without going back; that they are right is
+    /// not believed but checked by the replay.
+    pub(super) fn run(mut self) -> Linearizable {
+        let mut memo: BTreeSet<(Vec<u64>, State)> = BTreeSet::new();
+        let mut explained = vec![0u64; self.steps.len().div_ceil(64)];
+        let mut state = State::new();
+        let mut choices = vec![self.choice()];
+        let (mut longest, mut stuck_at) = (0, Vec::new());
+        let mut steps = 0;
+        while self.unexplained > 0 {
+            let depth = choices.len();
+            let Some(choice) = choices.last_mut() else { return Linearizable::No { longest, stuck_at } };
+            if let Some((call, before)) = choice.taken.take() {
+                state = before;
+                flip(&mut explained, call);
+                self.put_back(call);
+            }
+            let Some(call) = choice.left.pop() else {
+                if depth > longest {
+                    longest = depth - 1;
+                    stuck_at = self.candidates();
+                }
+                choices.pop();
+                continue;
+            };
+            steps += 1;
+            if steps > self.steps_max {
+                return Linearizable::OutOfBudget { steps: self.steps_max };
+            }
+            let mut after = state.clone();
+            if !self.fits(call, &mut after, &state) {
+                continue;
+            }
+            flip(&mut explained, call);
+            if !memo.insert((explained.clone(), after.clone())) {
+                flip(&mut explained, call);
+                continue;
+            }
+            choice.taken = Some((call, std::mem::replace(&mut state, after)));
+            self.lift(call);
+            choices.push(self.choice());
+        }
+        Linearizable::Yes
+    }
+
+    /// The calls that could come next, the most likely last: the one with the lowest zxid; then
+    /// those of which nobody knows, which have taken effect if the first does not fit; then the
+    /// others by zxid; then those whose values never came to be.
+    fn choice(&self) -> Choice {
+        let head = 2 * self.steps.len() as u32;
+        let (mut dated, mut open, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let mut entry = self.next[head as usize];
+        while entry != head && is_call(entry) {
+            match self.likely(entry) {
+                Likely::At(zxid, is_read) => dated.push((zxid, is_read, entry)),
+                Likely::Any => open.push(entry),
+                Likely::Never => left.push(entry),
+            }
+            entry = self.next[entry as usize];
+        }
+        dated.sort_unstable_by(|one, other| other.cmp(one));
+        let first = dated.pop();
+        left.extend(dated.into_iter().map(|(_, _, entry)| entry));
+        left.extend(open);
+        left.extend(first.map(|(_, _, entry)| entry));
+        Choice { left, taken: None }
+    }
+
+    /// Where the operation took effect, by its reply or by what it wrote.
+    fn likely(&self, entry: u32) -> Likely {
+        let operation = self.operation(entry);
+        let call = &operation.call.call;
+        if let Some(reply) = operation.reply() {
+            // A read shows the write at its own zxid.
+            return Likely::At(reply.zxid, !matches!(call, Call::Write(_) | Call::Multi(_)));
+        }
+        let writes = match call {
+            Call::Write(write) => std::slice::from_ref(write),
+            Call::Multi(writes) => writes.as_slice(),
+            Call::SyncRead(_) | Call::Read(_) | Call::SyncChildren(_) => &[],
+        };
+        let mut values = writes.iter().filter_map(written).peekable();
+        if values.peek().is_none() {
+            return Likely::Any;
+        }
+        let at = values.find_map(|value| self.hints.get(&value));
+        at.map_or(Likely::Never, |zxid| Likely::At(*zxid, false))
+    }
+
+    /// Whether the operation may take effect now. One of unknown outcome that changes nothing is
+    /// left out: taking it would explain nothing.
+    fn fits(&self, entry: u32, after: &mut State, before: &State) -> bool {
+        let operation = self.operation(entry);
+        let answer = replay(after, &operation.call.call);
+        match operation.reply() {
+            Some(reply) => reply.answer == answer,
+            None => after != before,
+        }
+    }
+
+    fn lift(&mut self, call: u32) {
+        for entry in [call, call + 1] {
+            let (previous, next) = (self.previous[entry as usize], self.next[entry as usize]);
+            self.next[previous as usize] = next;
+            self.previous[next as usize] = previous;
+        }
+        self.unexplained -= usize::from(self.operation(call).reply().is_some());
+    }
+
+    fn put_back(&mut self, call: u32) {
+        for entry in [call + 1, call] {
+            let (previous, next) = (self.previous[entry as usize], self.next[entry as usize]);
+            self.next[previous as usize] = entry;
+            self.previous[next as usize] = entry;
+        }
+        self.unexplained += usize::from(self.operation(call).reply().is_some());
+    }
+
+    /// The operations that could come next: those invoked before the first return.
+    fn candidates(&self) -> Vec<OpId> {
+        let head = 2 * self.steps.len() as u32;
+        let mut found = Vec::new();
+        let mut entry = self.next[head as usize];
+        while entry != head && is_call(entry) {
+            found.push(self.steps[entry as usize / 2].op);
+            entry = self.next[entry as usize];
+        }
+        found
+    }
+}
+
+fn is_call(entry: u32) -> bool {
+    entry.is_multiple_of(2)
+}
+
+fn flip(bits: &mut [u64], entry: u32) {
+    let at = entry as usize / 2;
+    bits[at / 64] ^= 1 << (at % 64);
+}
