@@ -221,6 +221,7 @@ impl Drawing<'_> {
             (Shape::Bridge, 3),
             (Shape::MajorityRing, 3),
             (Shape::Between, 1),
+            (Shape::FromServers, 3),
         ];
         let shape = self.draw.weighted(&shapes).copied().unwrap_or(Shape::Symmetric);
         let (resets, in_parts) = (self.draw.percent(30), self.draw.percent(35));
@@ -229,7 +230,7 @@ impl Drawing<'_> {
             targets = self.targets(4);
         }
         // The bridge itself serves.
-        if shape != Shape::Bridge && self.draw.percent(20) {
+        if !matches!(shape, Shape::Bridge | Shape::FromServers) && self.draw.percent(20) {
             targets.extend(self.client().filter(|client| !targets.contains(client)));
         }
         Action::Partition { shape, targets, resets, in_parts }

@@ -33,6 +33,8 @@ forms! {
     PartitionMajorityRing = "partition-majority-ring",
     /// A partition of some nodes from each other and from nobody else.
     PartitionBetween = "partition-between",
+    /// A partition of some nodes from all other servers and from no client.
+    PartitionFromServers = "partition-from-servers",
     /// A partition that reset connections.
     PartitionResets = "partition-with-resets",
     /// A partition that healed node by node.

@@ -98,6 +98,11 @@ impl Fault for Partition {
             }
             Shape::Bridge => self.bridge(cluster),
             Shape::MajorityRing => self.majority_ring(cluster),
+            Shape::FromServers => {
+                let servers = others.iter().filter(|node| !matches!(cluster.part(**node), Part::Client(_)));
+                let servers: Vec<Node> = servers.copied().collect();
+                targets.iter().for_each(|a| servers.iter().for_each(|b| self.cut_both(*a, *b)));
+            }
             Shape::Between => {
                 for (at, one) in targets.iter().enumerate() {
                     targets[at + 1..]
@@ -151,6 +156,7 @@ impl Fault for Partition {
             Shape::Bridge => Form::PartitionBridge,
             Shape::MajorityRing => Form::PartitionMajorityRing,
             Shape::Between => Form::PartitionBetween,
+            Shape::FromServers => Form::PartitionFromServers,
         }];
         let resets = self.resets && now.connections_reset > before.connections_reset;
         forms.extend(resets.then_some(Form::PartitionResets));

@@ -21,6 +21,9 @@ pub enum Shape {
     /// The targets from each other, while everybody else reaches all of them and is reached by them: a
     /// partial partition.
     Between,
+    /// The targets from all other servers, while clients reach everybody: whoever leads goes on being
+    /// asked.
+    FromServers,
 }
 
 /// Which bytes rot.

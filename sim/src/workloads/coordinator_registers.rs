@@ -104,6 +104,9 @@ struct Session<'w> {
     state: watch::Receiver<SessionState>,
     /// The versions that this client saw last.
     versions: Vec<i32>,
+    /// A session that only reads is never kept waiting by a write of its own: a leader that is cut off
+    /// from its peers goes on being asked what it still believes.
+    only_reads: bool,
 }
 
 /// A call that is under way: its place in the history, and the replies that are due. Of several,
@@ -126,7 +129,8 @@ impl<'w> Session<'w> {
                 let state = coordinator.state();
                 let SessionState::Connected { session } = *state.borrow() else { continue };
                 let versions = vec![0; workload.paths.len()];
-                return Some(Session { workload, runtime, client, session, coordinator, state, versions });
+                let only_reads = runtime.random_below("only reads", 4) == 0;
+                return Some(Session { workload, runtime, client, session, coordinator, state, versions, only_reads });
             }
             if matches!(*coordinator.state().borrow(), SessionState::Expired) {
                 return Box::pin(Session::open(workload, runtime, client)).await;
@@ -179,7 +183,9 @@ impl<'w> Session<'w> {
 
     fn draw_call(&self) -> Call {
         let path = self.draw_path();
-        match self.draw("call", 100) {
+        let drawn = self.draw("call", 100);
+        // The last of the hundred are reads.
+        match if self.only_reads { 71 + drawn % 29 } else { drawn } {
             0..=29 => Call::Write(self.set(path, true)),
             30..=41 => Call::Write(self.set(path, false)),
             42..=53 => Call::Write(self.create(path)),
