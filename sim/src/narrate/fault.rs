@@ -66,6 +66,7 @@ fn partition(shape: Shape, who: &str, several: bool) -> String {
         Shape::Bridge => format!("the servers fall into two halves that only {who} reaches"),
         Shape::MajorityRing => "every server reaches a majority, and no two the same one".to_owned(),
         Shape::Between => format!("{who} do not reach each other"),
+        Shape::FromServers => format!("{who} {is} cut off from the other servers, not from clients"),
     }
 }
 
