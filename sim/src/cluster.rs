@@ -10,11 +10,11 @@ use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{BrokerId, ServerId};
 use wyrdlog::base::plants::Plants;
 use wyrdlog::broker;
-use wyrdlog::coordinator::{self, Member};
+use wyrdlog::coordinator::{self, Config, Member};
 use wyrdlog::runtime::watch;
 
 use crate::draw::Draw;
-use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, SimRuntime, Simulation, View};
+use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, ServerBytes, SimRuntime, Simulation, View};
 use crate::history::Client;
 use crate::invariants::model::Topology;
 use crate::links::Links;
@@ -23,6 +23,7 @@ use crate::observed::{FaultNote, Node};
 use crate::product::{self, Directory, Ended};
 use crate::scenario::{Cluster as Shape, Plan};
 use crate::schedule::Roles;
+use crate::session_wire::{SessionWire, Told};
 
 /// Where coordinators listen for each other.
 const PEER_PORT: u16 = 2888;
@@ -231,6 +232,21 @@ impl Cluster {
     pub fn broker_addresses(&self) -> Vec<Address> {
         let brokers = self.machines.iter().filter(|machine| matches!(machine.part, Part::Broker(_)));
         brokers.map(|machine| Address::new(host(machine.part), BROKER_PORT)).collect()
+    }
+
+    /// Listens to what coordinator servers read and write; `tell` is told what of it concerns sessions.
+    pub fn listen_to_sessions(&mut self, mut tell: impl FnMut(Told) + 'static) {
+        let mut wire = SessionWire::new(CLIENT_PORT);
+        let tap = move |bytes: ServerBytes<'_>| wire.take(&bytes, &mut tell);
+        self.simulation.set_tap(&[CLIENT_PORT, PEER_PORT], Some(Box::new(tap)));
+    }
+
+    /// The shortest and the longest session time-out that coordinators are configured to grant, in
+    /// milliseconds.
+    #[must_use]
+    pub fn session_bounds_ms(&self) -> (u64, u64) {
+        let Config { session_timeout_min, session_timeout_max, .. } = &self.coordinator;
+        (session_timeout_min.as_millis() as u64, session_timeout_max.as_millis() as u64)
     }
 
     /// A view of the world, for whoever records.

@@ -7,6 +7,7 @@
 
 pub mod coordinator;
 pub mod kafka;
+pub mod sessions;
 
 use serde::{Deserialize, Serialize};
 

@@ -24,6 +24,7 @@ use crate::invariants::{Depth, Invariants};
 use crate::narrate::Names;
 use crate::scenario::{Plan, Scenario, Workload};
 use crate::schedule::{Due, Schedule, TriggerTracker};
+use crate::session_wire::Told;
 use crate::tamper::Record;
 use crate::verdict::{Findings, Property, Violation};
 use crate::watcher::Watcher;
@@ -231,6 +232,12 @@ impl<'p> Driver<'p> {
         self.cluster
             .simulation
             .set_observer(Some(Box::new(move |observation| watcher.borrow_mut().observe(observation, view))));
+        let sessions = self.watcher.borrow().sessions.clone();
+        let refused = self.watcher.borrow().refused.clone();
+        self.cluster.listen_to_sessions(move |told| match told {
+            Told::Entry(entry) => sessions.borrow_mut().push(entry),
+            Told::Refused(one) => refused.borrow_mut().push(one),
+        });
     }
 
     fn go(&mut self) {

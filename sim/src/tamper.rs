@@ -4,17 +4,22 @@
 //! Each edit picks an entry where the rejection is *guaranteed*, not merely likely; where a record
 //! has no such entry, [`tamper`] gives nothing.
 
+mod coordinator;
+
 use std::collections::BTreeSet;
 
-use wyrdlog::base::event::{CoordinatorEvent, Event, LogEvent, ReplicaEvent};
+use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::TopicPartition;
 
 use crate::checkers::availability::{self, AfterHealing};
+use crate::checkers::replay_equals_live::{self, Replays};
+use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
-use crate::checkers::{check_coordinator, check_kafka, sightings::Sightings};
+use crate::checkers::{check_coordinator, check_kafka, session_length, sightings::Sightings};
 use crate::draw::Draw;
-use crate::history::coordinator::{self, Answer, CoordinatorHistory};
+use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply};
+use crate::history::sessions::SessionHistory;
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
@@ -58,6 +63,12 @@ pub struct Record {
     pub coordinator: CoordinatorHistory,
     /// What the coordinator's registers were.
     pub committed: Committed,
+    /// What is known of sessions.
+    pub sessions: SessionHistory,
+    /// Which nodes of the tree there were.
+    pub nodes: Nodes,
+    /// What servers' disks made of the tree.
+    pub replays: Replays,
     /// What the liveness phase saw.
     pub after_healing: AfterHealing,
 }
@@ -77,6 +88,9 @@ impl Record {
         let mut findings = invariants.findings();
         findings.extend(check_kafka(&self.kafka));
         findings.extend(check_coordinator(&self.coordinator, &self.committed));
+        findings.push(session_length::check(&self.sessions));
+        findings.push(right_refusal::check(&self.sessions, &self.nodes));
+        findings.push(replay_equals_live::check(&self.replays));
         findings.push(availability::check(&self.after_healing));
         findings
     }
@@ -138,6 +152,32 @@ tampers! {
     CorruptApplied => StateMachineSafety,
     /// Another node takes up a leader's epoch.
     DuplicateLeader => OneLeaderPerEpoch,
+    /// A server of the coordinator leaves out an entry.
+    DropApplied => StateMachineSafety,
+    /// A server of the coordinator applies an entry twice.
+    DuplicateApplied => StateMachineSafety,
+    /// Two successive entries of a server of the coordinator change places.
+    SwapApplied => StateMachineSafety,
+    /// An ephemeral outlives its session.
+    KeepEphemeral => SessionSafety,
+    /// An ephemeral is created although it is there.
+    DuplicateEphemeral => SessionSafety,
+    /// A watch event is delivered behind a reply that shows its change.
+    SwapWatch => WatchOrder,
+    /// A watch event is never delivered.
+    DropWatch => WatchOrder,
+    /// A session expires although its leader heard of it.
+    HastenExpiry => SessionLength,
+    /// A session that is silent does not expire.
+    StallExpiry => SessionLength,
+    /// A session expires although no leader called it overdue.
+    DropProposal => SessionLength,
+    /// A session is granted another time-out than is due.
+    CorruptGrant => SessionLength,
+    /// A request is refused with a code that its operation never has.
+    CorruptRefusal => RightRefusal,
+    /// A disk makes another state of the tree than is live.
+    CorruptRebuilt => ReplayEqualsLive,
 }
 
 /// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
@@ -154,9 +194,9 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptRecord => corrupt_record(&mut edited.kafka, &mut draw),
         Tamper::CorruptOffset => corrupt_offset(&mut edited.kafka, &mut draw),
         Tamper::FailSend => fail_send(&mut edited.kafka, &mut draw),
-        Tamper::CorruptSyncRead => corrupt_read(&mut edited.coordinator, &mut draw, true),
-        Tamper::CorruptRead => corrupt_read(&mut edited.coordinator, &mut draw, false),
-        Tamper::AgeReply => age_reply(&mut edited.coordinator, &mut draw),
+        Tamper::CorruptSyncRead => coordinator::corrupt_read(&mut edited.coordinator, &mut draw, true),
+        Tamper::CorruptRead => coordinator::corrupt_read(&mut edited.coordinator, &mut draw, false),
+        Tamper::AgeReply => coordinator::age_reply(&mut edited.coordinator, &mut draw),
         Tamper::StallClient => {
             let clients: Vec<u16> = edited.after_healing.completed.keys().copied().collect();
             draw.pick(&clients).map(|client| edited.after_healing.completed.extend([(*client, 0)]))
@@ -166,8 +206,20 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         }
         Tamper::StallReplica => stall_replica(&mut edited.entries, &mut draw),
         Tamper::StallHighWatermark => stall_high_watermark(&mut edited.entries, &mut draw),
-        Tamper::CorruptApplied => corrupt_applied(&mut edited.entries, &mut draw),
+        Tamper::CorruptApplied => coordinator::corrupt_applied(&mut edited.entries, &mut draw),
         Tamper::DuplicateLeader => duplicate_leader(&mut edited.entries, &mut draw),
+        Tamper::DropApplied | Tamper::DuplicateApplied | Tamper::SwapApplied => {
+            coordinator::edit_applied(&mut edited.entries, kind, &mut draw)
+        }
+        Tamper::KeepEphemeral | Tamper::DuplicateEphemeral => {
+            coordinator::edit_ephemerals(&mut edited.entries, kind, &mut draw)
+        }
+        Tamper::SwapWatch | Tamper::DropWatch => coordinator::edit_watch(&mut edited.entries, kind, &mut draw),
+        Tamper::HastenExpiry | Tamper::StallExpiry | Tamper::DropProposal | Tamper::CorruptGrant => {
+            coordinator::edit_sessions(&mut edited.sessions, kind, &mut draw)
+        }
+        Tamper::CorruptRefusal => coordinator::corrupt_refusal(&mut edited.sessions, &mut draw),
+        Tamper::CorruptRebuilt => coordinator::corrupt_rebuilt(&mut edited.replays, &mut draw),
     }?;
     Some(edited)
 }
@@ -274,43 +326,6 @@ fn fail_send(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
         .iter_mut()
         .find(|operation| matches!(operation.call, Call::Send { value: sent, .. } if sent == value))?;
     send.outcome = Outcome::Failed;
-    Some(())
-}
-
-fn corrupt_read(history: &mut CoordinatorHistory, draw: &mut Draw, synced: bool) -> Option<()> {
-    let wanted = |call: &coordinator::Call| match call {
-        coordinator::Call::SyncRead(_) => synced,
-        coordinator::Call::Read(_) => !synced,
-        _ => false,
-    };
-    let reads: Vec<usize> = (0..history.operations.len())
-        .filter(|op| {
-            let operation = &history.operations[*op];
-            wanted(&operation.call.call)
-                && matches!(operation.reply(), Some(reply) if matches!(reply.answer, Answer::Value(Some(_))))
-        })
-        .collect();
-    let op = *draw.pick(&reads)?;
-    if let Outcome::Ok(reply) = &mut history.operations[op].outcome
-        && let Answer::Value(Some(register)) = &mut reply.answer
-    {
-        register.value = FOREIGN_VALUE;
-    }
-    Some(())
-}
-
-fn age_reply(history: &mut CoordinatorHistory, draw: &mut Draw) -> Option<()> {
-    let mut begun = BTreeSet::new();
-    let mut later = Vec::new();
-    for (op, operation) in history.operations.iter().enumerate() {
-        if operation.reply().is_some() && !begun.insert(operation.call.session) {
-            later.push(op);
-        }
-    }
-    let op = *draw.pick(&later)?;
-    if let Outcome::Ok(reply) = &mut history.operations[op].outcome {
-        reply.zxid.0 = -1;
-    }
     Some(())
 }
 
@@ -444,26 +459,6 @@ fn is_of_log_or_client(observed: &Observed) -> bool {
     )
 }
 
-fn corrupt_applied(entries: &mut [Entry], draw: &mut Draw) -> Option<()> {
-    let mut first = BTreeSet::new();
-    let mut again = Vec::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if let Entry::Event(Observed { event: Event::Coordinator(CoordinatorEvent::Applied { index, .. }), .. }) = entry
-            && !first.insert(*index)
-        {
-            again.push(at);
-        }
-    }
-    let at = *draw.pick(&again)?;
-    if let Entry::Event(Observed {
-        event: Event::Coordinator(CoordinatorEvent::Applied { entry_digest, .. }), ..
-    }) = &mut entries[at]
-    {
-        *entry_digest ^= 1;
-    }
-    Some(())
-}
-
 fn duplicate_leader(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
     let leads = |entry: &Entry| {
         matches!(entry, Entry::Event(Observed { event: Event::Replica(_, ReplicaEvent::BecameLeader { .. }), .. }))
@@ -482,11 +477,24 @@ mod tests {
     use super::*;
     use crate::checkers::linearizability::examples as registers;
     use crate::checkers::sightings::examples::Script;
-    use crate::history::coordinator::Register;
+    use crate::history::coordinator::{Answer, Call as CoordinatorCall, Register};
     use crate::invariants::examples::Cluster;
     use std::collections::BTreeMap;
-    use wyrdlog::base::ids::Zxid;
+    use wyrdlog::base::event::CoordinatorEvent;
+    use wyrdlog::base::ids::{SessionId, Zxid};
     use wyrdlog::base::partition_state::Durability;
+
+    /// A session with an ephemeral and a watch, and its end.
+    fn sessions(cluster: &mut Cluster, node: u16) {
+        let (session, zxid, path) = (SessionId(9), Zxid(3), "/e".to_owned());
+        cluster.coordinator(node, CoordinatorEvent::EphemeralCreated { session, zxid, path: path.clone() });
+        cluster.coordinator(node, CoordinatorEvent::WatchTriggered { session, zxid, path: path.clone() });
+        cluster.coordinator(node, CoordinatorEvent::Notified { session, zxid, path: path.clone() });
+        cluster.coordinator(node, CoordinatorEvent::Replied { session, xid: 1, zxid });
+        let (zxid, entry_digest) = (Zxid(4), 4);
+        cluster.coordinator(node, CoordinatorEvent::Applied { index: 4, zxid, entry_digest, state_digest: 4 });
+        cluster.coordinator(node, CoordinatorEvent::SessionEnded { session, expired: true, ephemerals: vec![path] });
+    }
 
     fn passing() -> Record {
         let mut cluster = Cluster::page_cache();
@@ -497,6 +505,7 @@ mod tests {
                 let applied = CoordinatorEvent::Applied { index, zxid, entry_digest, state_digest: index };
                 cluster.coordinator(node, applied);
             }
+            sessions(&mut cluster, node);
         }
         let mut log = Script::new();
         for value in 0..5 {
@@ -509,14 +518,27 @@ mod tests {
         let mut script = registers::Script::new();
         script.ok(1, 2, registers::create(0, 10), Answer::Done, 1);
         script.ok(3, 4, registers::set(0, 11, None), Answer::Done, 2);
-        script.ok(5, 6, coordinator::Call::SyncRead(0), registers::value(1, 11), 2);
-        script.ok(7, 8, coordinator::Call::Read(0), registers::value(1, 11), 2);
+        script.ok(5, 6, CoordinatorCall::SyncRead(0), registers::value(1, 11), 2);
+        script.ok(7, 8, CoordinatorCall::Read(0), registers::value(1, 11), 2);
         let mut committed = Committed::default();
         committed.record(0, Zxid(1), Some(Register { version: 0, value: 10 }));
         committed.record(0, Zxid(2), Some(Register { version: 1, value: 11 }));
+        let mut sessions = crate::checkers::session_length::examples::passing();
+        let (refused, nodes) = right_refusal::examples::passing();
+        sessions.refused = refused;
+        let replays = replay_equals_live::examples::passing();
         let completed = BTreeMap::from([(0, 30), (1, 40)]);
         let after_healing = AfterHealing { completed, ..AfterHealing::default() };
-        Record { entries: cluster.entries, kafka: log.history, coordinator: script.history, committed, after_healing }
+        Record {
+            entries: cluster.entries,
+            kafka: log.history,
+            coordinator: script.history,
+            committed,
+            sessions,
+            nodes,
+            replays,
+            after_healing,
+        }
     }
 
     #[test]

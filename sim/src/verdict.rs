@@ -123,6 +123,15 @@ properties! {
     SessionOrder = "session-order", true,
         "within a session zxids never fall and cover the session's own writes",
         "ZooKeeper programmer's guide";
+    SessionLength = "session_length", false,
+        "a session expires only when its leader heard nothing of it for the negotiated time-out on its monotonic clock, and it does expire, at most a tick and a bound later",
+        "ZooKeeper programmer's guide, ZK-1366";
+    ReplayEqualsLive = "replay_equals_live", false,
+        "state rebuilt from the newest snapshot and the log on a disk equals the live replicated state at that entry",
+        "KIP-848 runtime, Redpanda CORE-17000";
+    RightRefusal = "right_refusal", false,
+        "a refusal carries a code that is legal at some state between invocation and completion",
+        "KAFKA-19690, KAFKA-19233, ZooKeeper programmer's guide";
     StaysUp = "stays-up", false,
         "no node panics or stands still, and none stops by itself while its disk works",
         "nothing that a client, a peer or a network does may end a node";
@@ -144,6 +153,9 @@ impl Property {
                 | Property::Linearizability
                 | Property::SnapshotRead
                 | Property::SessionOrder
+                | Property::SessionLength
+                | Property::RightRefusal
+                | Property::ReplayEqualsLive
                 | Property::StaysUp
                 | Property::Availability
         )

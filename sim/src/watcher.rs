@@ -4,23 +4,35 @@
 //! Watching changes nothing in the world. That a fault strikes because of an event is the driver's
 //! doing, and the same with every report switched off.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use wyrdlog::base::event::{ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent};
-use wyrdlog::base::ids::TopicPartition;
+use wyrdlog::base::ids::{TopicPartition, Zxid};
 use wyrdlog::base::plants::Plant;
 
+use crate::checkers::replay_equals_live::{Rebuilt, Replays};
+use crate::checkers::right_refusal::Nodes;
 use crate::checkers::snapshot_read::Committed;
+use crate::coordinator_disk::state_on;
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::coordinator::{PathIndex, Register};
+use crate::history::sessions::{Entry as SessionEntry, Fact, Refused};
 use crate::invariants::Invariants;
-use crate::observed::{FaultNote, Node, Observed};
+use crate::observed::{FaultNote, Incarnation, Node, Observed};
 use crate::schedule::TriggerTracker;
 use crate::tamper::Entry;
 use crate::verdict::Property;
+
+/// After so many entries a server's disk is asked again for its state.
+const REPLAYED_ENTRIES: u64 = 700;
+
+/// A process that is seen again was down for at most so long, unless a fault kept it down.
+const RESTART_NS: u64 = 3_000_000_000;
 
 /// What must have happened at all before a property can be evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,10 +66,24 @@ pub struct Watcher {
     pub tracker: TriggerTracker,
     /// What the registers were.
     pub committed: Committed,
+    /// What servers' disks made of the tree.
+    pub replays: Replays,
+    /// Whose disks' bytes rotted, and in which incarnation each was first asked for its state.
+    spoilt: BTreeSet<Node>,
+    looked_at: BTreeMap<Node, Incarnation>,
     /// Each coordinator server's last applied index and state digest.
     pub applied: BTreeMap<Node, (u64, u64)>,
     /// How often each planted bug's branch was executed.
     pub plants_taken: BTreeMap<Plant, u64>,
+    /// What is known of sessions, from here and from the servers' sockets.
+    pub sessions: Rc<RefCell<Vec<SessionEntry>>>,
+    /// What servers refused their clients.
+    pub refused: Rc<RefCell<Vec<Refused>>>,
+    /// Which nodes of the tree there were.
+    pub nodes: Nodes,
+    /// Spans of virtual nanoseconds in which a coordinator server was down, at least.
+    pub server_restarts: Vec<(u64, u64)>,
+    lives: BTreeMap<Node, Incarnation>,
     /// Which occasions there were for properties that need one.
     pub occasions: Occasions,
     /// How many events there were.
@@ -75,8 +101,16 @@ impl Watcher {
             invariants,
             tracker,
             committed: Committed::default(),
+            replays: Replays::default(),
+            spoilt: BTreeSet::new(),
+            looked_at: BTreeMap::new(),
             applied: BTreeMap::new(),
             plants_taken: BTreeMap::new(),
+            sessions: Rc::default(),
+            refused: Rc::default(),
+            nodes: Nodes::default(),
+            server_restarts: Vec::new(),
+            lives: BTreeMap::new(),
             occasions: Occasions::default(),
             events: 0,
             entries: keep.then(Vec::new),
@@ -90,6 +124,10 @@ impl Watcher {
         let observed = Observed { time_ns, node: Node(node.index() as u16), incarnation, event };
         self.events += 1;
         self.note(&observed);
+        if let Event::Coordinator(event) = &observed.event {
+            self.note_applied(&observed, event, view, node);
+            self.note_sessions(&observed, event, view.monotonic_ns(node));
+        }
         if let Event::Log(name, LogEvent::Opened { .. }) = &observed.event {
             self.look_at_disk(observed.node, node, name, view);
         }
@@ -107,6 +145,11 @@ impl Watcher {
 
     /// Takes note of a fault for the record.
     pub fn fault(&mut self, time_ns: u64, note: FaultNote) {
+        match &note {
+            FaultNote::Rotted { node, .. } => drop(self.spoilt.insert(*node)),
+            FaultNote::DiskLost(node) => drop(self.spoilt.remove(node)),
+            _ => {}
+        }
         if let Some(entries) = &mut self.entries {
             entries.push(Entry::Fault { time_ns, note });
         }
@@ -121,6 +164,48 @@ impl Watcher {
         }
     }
 
+    /// Remembers what is live, and asks the disk now and then what it would make of it.
+    fn note_applied(&mut self, observed: &Observed, event: &CoordinatorEvent, view: View, id: NodeId) {
+        let (CoordinatorEvent::Applied { index, zxid, state_digest, .. }
+        | CoordinatorEvent::SnapshotInstalled { index, zxid, state_digest }) = *event
+        else {
+            return;
+        };
+        self.replays.live.insert(index, (zxid, state_digest));
+        let is_installed = matches!(event, CoordinatorEvent::SnapshotInstalled { .. });
+        let is_recovered = self.looked_at.insert(observed.node, observed.incarnation) != Some(observed.incarnation);
+        if is_installed || is_recovered || index.is_multiple_of(REPLAYED_ENTRIES) {
+            self.look_at_tree(observed.time_ns, observed.node, id, index, view);
+        }
+    }
+
+    /// What the disk of a server, which has applied entry `applied`, makes of the tree.
+    pub fn look_at_tree(&mut self, time_ns: u64, node: Node, id: NodeId, applied: u64, view: View) {
+        if self.spoilt.contains(&node) {
+            return;
+        }
+        let live = &self.replays.live;
+        let is_live =
+            |index: u64, zxid: Zxid| index <= applied && live.get(&index).is_none_or(|(known, _)| *known == zxid);
+        let state = state_on(&ViewedDisk { view, id }, is_live);
+        self.replays.rebuilt.push(Rebuilt { time_ns, node, applied, state });
+    }
+
+    fn note_sessions(&mut self, observed: &Observed, event: &CoordinatorEvent, clock_ns: u64) {
+        let Observed { time_ns, node, incarnation, .. } = *observed;
+        let before = self.lives.insert(node, incarnation);
+        if before.is_some_and(|before| before != incarnation) {
+            self.server_restarts.push((time_ns.saturating_sub(RESTART_NS), time_ns));
+        }
+        let fact = match *event {
+            CoordinatorEvent::Elected { .. } => Fact::Elected,
+            CoordinatorEvent::ExpiryProposed { session } => Fact::ExpiryProposed { session },
+            CoordinatorEvent::SessionEnded { session, expired, .. } => Fact::Ended { session, expired },
+            _ => return,
+        };
+        self.sessions.borrow_mut().push(SessionEntry { time_ns, clock_ns, node, incarnation, fact });
+    }
+
     fn note(&mut self, observed: &Observed) {
         match &observed.event {
             Event::Coordinator(CoordinatorEvent::Applied { index, state_digest, .. })
@@ -128,6 +213,7 @@ impl Watcher {
                 self.applied.insert(observed.node, (*index, *state_digest));
             }
             Event::Coordinator(CoordinatorEvent::NodeChanged { zxid, path, content }) => {
+                self.nodes.record(path, *zxid, content.is_some());
                 if let Some(path) = self.paths.get(path) {
                     let register = content.as_ref().map(|(version, data)| Register {
                         version: *version,

@@ -293,6 +293,11 @@ pub enum CoordinatorEvent {
         /// 1 for a new session, then one more each time.
         attachment: u64,
     },
+    /// The leader decided that a session has expired, and proposes its end.
+    ExpiryProposed {
+        /// The session.
+        session: SessionId,
+    },
     /// A session was closed or expired; its ephemerals are gone on this server.
     SessionEnded {
         /// The session.

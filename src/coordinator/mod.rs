@@ -9,6 +9,8 @@ pub mod tree;
 #[cfg(feature = "tokio")]
 mod config;
 #[cfg(feature = "tokio")]
+mod entry;
+#[cfg(feature = "tokio")]
 mod expiry;
 #[cfg(feature = "tokio")]
 mod peers;
@@ -21,3 +23,5 @@ mod storage;
 pub use config::{Config, Member};
 #[cfg(feature = "tokio")]
 pub use server::{CoordinatorError, Listeners, check, format, run};
+#[cfg(feature = "tokio")]
+pub use storage::rebuild;

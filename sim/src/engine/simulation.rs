@@ -20,6 +20,7 @@ use super::observe::{self, Observer};
 use super::process::MAIN;
 use super::runtime::SimRuntime;
 use super::slab::Key;
+use super::tap::{self, Tap};
 use super::view::View;
 use super::world::{self, NodeId, Stop, World};
 
@@ -75,6 +76,11 @@ impl Simulation {
     /// Sets who is told of every event that a node observes, in the very step; replaces the last.
     pub fn set_observer(&mut self, observer: Option<Observer>) {
         observe::set(observer);
+    }
+
+    /// Replaces whoever listens to what servers' processes read and write on `ports`.
+    pub fn set_tap(&mut self, ports: &[u16], tap: Option<Tap>) {
+        tap::set(ports, tap);
     }
 
     // Nodes and processes.
@@ -424,6 +430,7 @@ impl Drop for Simulation {
         });
         self.bury();
         observe::set(None);
+        tap::set(&[], None);
         drop(world::uninstall(self.id));
         dedicate_ready_queue(0);
     }

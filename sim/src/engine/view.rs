@@ -52,6 +52,16 @@ impl View {
             .unwrap_or(0)
     }
 
+    /// What the monotonic clock of `node` shows.
+    #[must_use]
+    pub fn monotonic_ns(&self, node: NodeId) -> u64 {
+        let clock = |world: &mut world::World| {
+            let now_ns = world.now_ns;
+            world.nodes.get(node.index()).map(|node| node.clock.monotonic_ns(now_ns))
+        };
+        world::with(self.world, clock).flatten().unwrap_or(0)
+    }
+
     /// Whether a process runs on `node`.
     #[must_use]
     pub fn is_running(&self, node: NodeId) -> bool {

@@ -142,6 +142,7 @@ fn coordinator(event: &CoordinatorEvent) -> String {
         CoordinatorEvent::SessionAttached { session, attachment } => {
             format!("has session {:#x}, attached for time {attachment}", session.0)
         }
+        CoordinatorEvent::ExpiryProposed { session } => format!("calls session {:#x} overdue", session.0),
         CoordinatorEvent::SessionEnded { session, expired, ephemerals } => {
             let how = if *expired { "expires" } else { "closes" };
             let gone =
@@ -317,6 +318,7 @@ mod tests {
         let (session, zxid, path) = (SessionId(0x1f), Zxid(0x10), "/a/b".to_owned());
         vec![
             (CoordinatorEvent::Elected { server: ServerId(1), term: Term(3) }, "leads the ensemble in term 3"),
+            (CoordinatorEvent::ExpiryProposed { session }, "calls session 0x1f overdue"),
             (
                 CoordinatorEvent::SessionEnded { session, expired: true, ephemerals: vec![path.clone()] },
                 "expires session 0x1f, and /a/b are gone",

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::{Driver, Evaluated, Findings, Outcome, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
+use crate::checkers::{replay_equals_live, right_refusal, session_length};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory};
+use crate::history::sessions::SessionHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
@@ -28,6 +30,14 @@ impl Driver<'_> {
         findings.push(self.stays_up());
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
+        self.look_at_trees(&mut watcher);
+        let replays = std::mem::take(&mut watcher.replays);
+        findings.push(replay_equals_live::check(&replays));
+        let sessions = self.sessions(&watcher);
+        let mut nodes = std::mem::take(&mut watcher.nodes);
+        nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
+        findings.push(session_length::check(&sessions));
+        findings.push(right_refusal::check(&sessions, &nodes));
         let beyond_budget = watcher.invariants.budget().is_anything_beyond();
         // Past the budget, and after a node failed for good, what remains is no promise.
         if self.failure.is_none() && !beyond_budget {
@@ -43,8 +53,16 @@ impl Driver<'_> {
         let verdict = self.verdict(&watcher, findings, requests, beyond_budget);
         let entries = watcher.entries.take();
         drop(watcher);
-        let record =
-            entries.map(|entries| Record { entries, kafka: log, coordinator: registers, committed, after_healing });
+        let record = entries.map(|entries| Record {
+            entries,
+            kafka: log,
+            coordinator: registers,
+            committed,
+            sessions,
+            nodes,
+            replays,
+            after_healing,
+        });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }
 
@@ -92,6 +110,34 @@ impl Driver<'_> {
             findings.check(false, stopped.time_ns, [], || format!("{} stopped: {}", stopped.node, stopped.reason));
         }
         findings
+    }
+
+    /// What the disks of the servers that run make of the tree at the end.
+    fn look_at_trees(&self, watcher: &mut super::Watcher) {
+        let view = self.cluster.view();
+        for (node, (applied, _)) in watcher.applied.clone() {
+            if self.cluster.is_running(node) {
+                let now_ns = self.cluster.simulation.now_ns();
+                watcher.look_at_tree(now_ns, node, self.cluster.id(node), applied, view);
+            }
+        }
+    }
+
+    /// What is known of sessions, and when they could not be held to anything.
+    fn sessions(&self, watcher: &super::Watcher) -> SessionHistory {
+        let spans = self.injector.struck().iter().filter_map(|struck| {
+            let (from_ns, to_ns) = struck.lasted_ns?;
+            Some((from_ns, if struck.kind.is_instant() { from_ns } else { to_ns }))
+        });
+        let mut disturbed_ns: Vec<_> = spans.chain(watcher.server_restarts.iter().copied()).collect();
+        disturbed_ns.push((0, 0));
+        if watcher.invariants.budget().is_coordinator_beyond() {
+            disturbed_ns.push((0, u64::MAX));
+        }
+        disturbed_ns.sort_unstable();
+        let (entries, refused) = (watcher.sessions.take(), watcher.refused.take());
+        let ended_ns = self.cluster.simulation.now_ns();
+        SessionHistory { bounds_ms: self.cluster.session_bounds_ms(), entries, refused, disturbed_ns, ended_ns }
     }
 
     fn on_disk(&self, model: &Model) -> Findings {

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-
 use super::{CoordinatorError, Server};
 use crate::base::checksum::crc32c;
 use crate::base::event::{CoordinatorEvent, Event};
-use crate::base::ids::{ServerId, SessionId};
+use crate::base::ids::SessionId;
 use crate::base::znode::EventKind;
 use crate::consensus::{Entry, EntryKind};
+use crate::coordinator::entry::decode;
 use crate::coordinator::storage::StorageOp;
-use crate::coordinator::tree::{Applied, Op, Origin, Reply, Txn};
+use crate::coordinator::tree::{Applied, Op, Reply, Txn};
 use crate::runtime::Runtime;
-
-/// The time and the transaction that an entry's payload holds.
-fn decode(mut payload: Bytes) -> Result<(i64, Txn), String> {
-    let time_ms = payload.try_get_i64().map_err(|error| error.to_string())?;
-    Ok((time_ms, Txn::decode(payload).map_err(|error| error.to_string())?))
-}
 
 impl<R: Runtime> Server<R> {
     /// Applies one entry. Watch events go out before the replies that show the change.
@@ -26,15 +19,12 @@ impl<R: Runtime> Server<R> {
         if self.failure.is_some() {
             return;
         }
-        let (time_ms, txn) = match entry.kind {
-            EntryKind::NoOp => (0, Txn::of_ensemble(Origin { server: ServerId(0), request: 0 }, Op::Noop)),
-            EntryKind::Data => match decode(entry.payload.clone()) {
-                Ok(decoded) => decoded,
-                Err(problem) => {
-                    self.failure = Some(CoordinatorError::Entry { index: entry.index, problem });
-                    return;
-                }
-            },
+        let (time_ms, txn) = match decode(entry) {
+            Ok(decoded) => decoded,
+            Err(problem) => {
+                self.failure = Some(CoordinatorError::Entry { index: entry.index, problem });
+                return;
+            }
         };
         self.answer_before(txn.origin);
         let applied = self.tree.apply(entry.zxid, time_ms, &txn);

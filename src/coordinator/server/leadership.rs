@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 
 use super::{ReadPurpose, Server};
+use crate::base::event::{CoordinatorEvent, Event};
 use crate::base::ids::{ServerId, Term};
 use crate::base::time::Instant;
 use crate::consensus::{self, Proposal, ReadContext};
@@ -34,6 +35,15 @@ impl Leadership {
 }
 
 impl<R: Runtime> Server<R> {
+    /// Another server's client wrote. Whoever asks for a session has not shown yet that it is its own.
+    pub(super) fn heard_of_sender(&mut self, txn: &Txn) {
+        if let Some(leadership) = &mut self.leadership
+            && !matches!(txn.op, Op::CreateSession { .. } | Op::AttachSession { .. })
+        {
+            leadership.expiry.touch(txn.session, self.runtime.now());
+        }
+    }
+
     /// Gathers a write for this turn's proposals, or tells its server that it was refused.
     pub(super) fn propose(&mut self, from: ServerId, request: u64, txn: &Txn) {
         if self.leadership.is_none() {
@@ -100,6 +110,7 @@ impl<R: Runtime> Server<R> {
             if let Some(leadership) = &mut self.leadership {
                 leadership.expiry.restart(id, timeout, now);
             }
+            self.runtime.observe(|| Event::Coordinator(CoordinatorEvent::ExpiryProposed { session: id }));
             let request = self.number();
             let origin = Origin { server: self.config.id, request };
             let txn = Txn { origin, session: id, attachment, sequence: 0, ids: Vec::new(), op: Op::ExpireSession };

@@ -171,7 +171,10 @@ impl<R: Runtime> Server<R> {
     fn peer_message(&mut self, from: ServerId, message: PeerMessage) {
         match message {
             PeerMessage::Consensus(message) => self.step(consensus::Input::Received { from, message }),
-            PeerMessage::Forward { request, txn } => self.propose(from, request, &txn),
+            PeerMessage::Forward { request, txn } => {
+                self.heard_of_sender(&txn);
+                self.propose(from, request, &txn);
+            }
             PeerMessage::Refused { request } => self.write_refused(request),
             PeerMessage::Touched(sessions) => {
                 let now = self.runtime.now();

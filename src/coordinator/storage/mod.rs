@@ -12,6 +12,7 @@
 //! the log does not begin at the first entry, one snapshot that reaches it, are durable.
 
 mod format;
+mod rebuild;
 mod record;
 mod snapshot_files;
 mod task;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 pub use format::{Format, FormatError};
+pub use rebuild::rebuild;
 pub use record::{BadRecord, LogState};
 pub use snapshot_files::SnapshotFiles;
 pub use task::{StorageOp, Stored, work};

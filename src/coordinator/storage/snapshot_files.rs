@@ -122,7 +122,7 @@ fn path_of(position: Position) -> PathBuf {
     PathBuf::from(format!("snapshot-{:020}-{:016x}", position.index, position.zxid.0))
 }
 
-fn position_of(name: &str) -> Option<Position> {
+pub(super) fn position_of(name: &str) -> Option<Position> {
     let (index, zxid) = name.strip_prefix("snapshot-")?.split_once('-')?;
     Some(Position { index: index.parse().ok()?, zxid: Zxid(i64::from_str_radix(zxid, 16).ok()?) })
 }

@@ -176,7 +176,7 @@ fn record_at(bytes: &Bytes, position: usize) -> Option<(Bytes, u64)> {
 }
 
 /// The records from the start up to the first unreadable one, and where that begins.
-fn parse(bytes: &Bytes) -> (Vec<Bytes>, usize) {
+pub(super) fn parse(bytes: &Bytes) -> (Vec<Bytes>, usize) {
     let mut records = Vec::new();
     let mut position = 0;
     while let Some((payload, _)) = record_at(bytes, position) {

@@ -28,6 +28,27 @@ pub(super) use link::Link;
 pub use socket::{SimListener, SimReader, SimStream, SimWriter};
 pub(super) use socket::{connect, listen};
 
+/// Bytes that a server's process took from a connection, or gave to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerBytes<'b> {
+    /// When, in simulated nanoseconds.
+    pub time_ns: u64,
+    /// The server.
+    pub node: NodeId,
+    /// The life of its process.
+    pub incarnation: u32,
+    /// What its monotonic clock shows.
+    pub clock_ns: u64,
+    /// The port on which the server accepted the connection.
+    pub port: u16,
+    /// No other connection has this number.
+    pub connection: u64,
+    /// Whether the process wrote them; otherwise it read them.
+    pub written: bool,
+    /// The bytes, as the stream goes on.
+    pub bytes: &'b [u8],
+}
+
 /// How a process leaves its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Farewell {

@@ -13,10 +13,13 @@ use wyrdlog::runtime::{Listener, Stream, StreamReader, StreamWriter};
 use super::super::process::FIRST_FREE_PORT;
 use super::super::runtime::{SimRuntime, ended};
 use super::super::slab::Key;
+use super::super::tap;
 use super::super::world::{NodeId, World};
-use super::{Connection, End, EndState, Listening, Payload, Pipe};
+use super::{Connection, End, EndState, Listening, Payload, Pipe, ServerBytes};
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// The side of a connection that accepted it.
+const SERVER: usize = 1;
 const ANY_NAMES: [&str; 2] = ["0.0.0.0", "::"];
 
 impl World {
@@ -197,10 +200,16 @@ impl Handle {
                 wanted = moved;
             }
             end.received_bytes -= wanted;
+            let port = end.port;
             let pipe = &mut connection.pipes[1 - self.side];
             buffer.put_slice(pipe.bytes.first(wanted));
             pipe.bytes.advance(wanted);
-            if pipe.is_stalled {
+            let is_stalled = pipe.is_stalled;
+            if self.side == SERVER {
+                let filled = buffer.filled();
+                self.tell_tap(world, port, false, &filled[filled.len() - wanted..]);
+            }
+            if is_stalled {
                 world.window_opened(self.key, self.side);
             }
             Poll::Ready(Ok(()))
@@ -242,6 +251,7 @@ impl Handle {
                 effects.transfers_split += u64::from(moved < count);
                 count = moved;
             }
+            let port = connection.ends[self.side].port;
             let pipe = &mut connection.pipes[self.side];
             let mut left = count;
             for part in parts {
@@ -249,9 +259,30 @@ impl Handle {
                 pipe.bytes.append(part);
                 left -= part.len();
             }
+            if self.side == SERVER
+                && let Some(connection) = world.net.connections.get(self.key)
+            {
+                self.tell_tap(world, port, true, connection.pipes[SERVER].bytes.last(count));
+            }
             world.send(self.key, self.side, Payload::Data(count));
             Poll::Ready(Ok(count))
         })
+    }
+
+    fn tell_tap(&self, world: &World, port: u16, written: bool, bytes: &[u8]) {
+        tap::tell(port, |tap| {
+            let (node, time_ns) = (self.runtime.node, world.now_ns);
+            tap(ServerBytes {
+                time_ns,
+                node,
+                incarnation: self.runtime.incarnation,
+                clock_ns: world.node(node).clock.monotonic_ns(time_ns),
+                port,
+                connection: u64::from(self.key.place) << 32 | u64::from(self.key.generation),
+                written,
+                bytes,
+            });
+        });
     }
 
     fn shut_down(&self, world: &mut World) {

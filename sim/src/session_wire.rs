@@ -1,0 +1,191 @@
+//! Reading off the servers' sockets what they heard of sessions.
+//!
+//! A client's connection begins with a ConnectRequest and, from the server, a ConnectResponse that
+//! names the session; every later frame of the client is a sign of life of it. A follower passes on
+//! which sessions it heard of, and its clients' writes, over the connection to its leader
+//! (`src/coordinator/peers/message.rs` has the frames). The bytes are read here anew: what a server
+//! makes of them is not asked.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes};
+use wyrdlog::base::ids::SessionId;
+use wyrdlog::base::limits::JUTE_BYTES_MAX;
+use wyrdlog::base::znode::ErrorCode;
+use wyrdlog::coordinator::tree::{Op, Txn};
+use wyrdlog::wire::frame::FrameDecoder;
+use wyrdlog::wire::zookeeper::{ConnectRequest, ConnectResponse, OpCode, ReplyHeader, RequestHeader, Xid};
+
+use crate::engine::ServerBytes;
+use crate::history::sessions::{Entry, Fact, Refused};
+use crate::observed::Node;
+
+/// No frame of either kind of connection is longer.
+const FRAME_BYTES_MAX: usize = 4 * JUTE_BYTES_MAX;
+/// A peer's frame with a write that a client of its sent: a number, then the transaction.
+const FORWARD: u8 = 2;
+/// A peer's frame with the sessions that it heard of.
+const TOUCHED: u8 = 4;
+
+/// One connection of a client.
+struct ClientWire {
+    read: FrameDecoder,
+    written: FrameDecoder,
+    request: Option<(ConnectRequest, Entry)>,
+    session: Option<SessionId>,
+    /// Operations that are not answered yet, by the number of the request.
+    asked: BTreeMap<Xid, (i32, Option<String>)>,
+}
+
+/// What a connection tells.
+pub enum Told {
+    /// Of a session.
+    Entry(Entry),
+    /// That a request was refused.
+    Refused(Refused),
+}
+
+impl ClientWire {
+    fn greeted(&mut self, bytes: &ServerBytes<'_>, frame: Bytes, tell: &mut impl FnMut(Told)) {
+        let (Some((request, asked)), Ok(granted)) = (&self.request, ConnectResponse::decode(frame)) else { return };
+        let session = granted.session;
+        if session == SessionId(0) {
+            return tell(Told::Entry(at(bytes, Fact::Expelled { session: request.session })));
+        }
+        self.session = Some(session);
+        // What asked for the session was heard when it came.
+        tell(Told::Entry(Entry { fact: Fact::Heard { session, directly: true }, ..*asked }));
+        let (asked_ms, granted_ms) = (request.timeout_ms, granted.timeout_ms);
+        tell(Told::Entry(at(bytes, Fact::Granted { session, asked_ms, granted_ms })));
+    }
+
+    fn asked(&mut self, mut frame: Bytes) {
+        if let Ok(RequestHeader { xid, op_code }) = RequestHeader::take(&mut frame) {
+            self.asked.insert(xid, (op_code, path_of(op_code, frame)));
+        }
+    }
+
+    fn replied(&mut self, bytes: &ServerBytes<'_>, session: SessionId, mut frame: Bytes, tell: &mut impl FnMut(Told)) {
+        let Ok(ReplyHeader { xid, zxid, error }) = ReplyHeader::take(&mut frame) else { return };
+        let Some((op_code, path)) = self.asked.remove(&xid).filter(|_| error != ErrorCode::Ok) else { return };
+        let (time_ns, node, code) = (bytes.time_ns, Node(bytes.node.index() as u16), error.code());
+        tell(Told::Refused(Refused { time_ns, node, session, op_code, path, zxid, code }));
+    }
+}
+
+/// The path that the body of a request begins with.
+fn path_of(op_code: i32, mut body: Bytes) -> Option<String> {
+    let of_one_node = [
+        OpCode::Create,
+        OpCode::Create2,
+        OpCode::Delete,
+        OpCode::Exists,
+        OpCode::GetData,
+        OpCode::SetData,
+        OpCode::GetAcl,
+        OpCode::SetAcl,
+        OpCode::GetChildren,
+        OpCode::GetChildren2,
+    ];
+    if !of_one_node.iter().any(|op| *op as i32 == op_code) {
+        return None;
+    }
+    let len = usize::try_from(body.try_get_i32().ok()?).ok()?;
+    String::from_utf8(body.get(..len)?.to_vec()).ok()
+}
+
+/// One connection of a peer.
+struct PeerWire {
+    read: FrameDecoder,
+    has_greeted: bool,
+}
+
+/// What is on its way on every connection to a coordinator server.
+pub struct SessionWire {
+    client_port: u16,
+    clients: BTreeMap<u64, ClientWire>,
+    peers: BTreeMap<u64, PeerWire>,
+}
+
+impl SessionWire {
+    /// Nothing heard yet; clients connect to `client_port`, peers to any other that is listened to.
+    #[must_use]
+    pub fn new(client_port: u16) -> Self {
+        SessionWire { client_port, clients: BTreeMap::new(), peers: BTreeMap::new() }
+    }
+
+    /// Takes what a server read or wrote, and tells what it was.
+    pub fn take(&mut self, bytes: &ServerBytes<'_>, tell: impl FnMut(Told)) {
+        if bytes.port == self.client_port {
+            self.client(bytes, tell);
+        } else if !bytes.written {
+            self.peer(bytes, tell);
+        }
+    }
+
+    fn client(&mut self, bytes: &ServerBytes<'_>, mut tell: impl FnMut(Told)) {
+        let wire = self.clients.entry(bytes.connection).or_insert_with(|| ClientWire {
+            read: FrameDecoder::new(FRAME_BYTES_MAX),
+            written: FrameDecoder::new(FRAME_BYTES_MAX),
+            request: None,
+            session: None,
+            asked: BTreeMap::new(),
+        });
+        let decoder = if bytes.written { &mut wire.written } else { &mut wire.read };
+        let complete: Vec<Bytes> = frames(decoder, bytes.bytes).collect();
+        for frame in complete {
+            match (wire.session, bytes.written) {
+                (None, true) => wire.greeted(bytes, frame, &mut tell),
+                (Some(session), true) => wire.replied(bytes, session, frame, &mut tell),
+                (Some(session), false) => {
+                    tell(Told::Entry(at(bytes, Fact::Heard { session, directly: true })));
+                    wire.asked(frame);
+                }
+                (None, false) if wire.request.is_none() => {
+                    let Ok(request) = ConnectRequest::decode(frame) else { continue };
+                    let asked = at(bytes, Fact::Asked { session: request.session });
+                    tell(Told::Entry(asked));
+                    wire.request = Some((request, asked));
+                }
+                (None, false) => {}
+            }
+        }
+    }
+
+    fn peer(&mut self, bytes: &ServerBytes<'_>, mut tell: impl FnMut(Told)) {
+        let new = || PeerWire { read: FrameDecoder::new(FRAME_BYTES_MAX), has_greeted: false };
+        let wire = self.peers.entry(bytes.connection).or_insert_with(new);
+        for mut frame in frames(&mut wire.read, bytes.bytes) {
+            if !std::mem::replace(&mut wire.has_greeted, true) {
+                continue;
+            }
+            match frame.try_get_u8() {
+                Ok(TOUCHED) => {
+                    while let Ok(session) = frame.try_get_i64() {
+                        tell(Told::Entry(at(bytes, Fact::Heard { session: SessionId(session), directly: false })));
+                    }
+                }
+                Ok(FORWARD) if frame.try_get_u64().is_ok() => {
+                    let txn = Txn::decode(frame).ok();
+                    // Whoever only asks for a session has not shown yet that it is its own.
+                    let txn = txn.filter(|txn| !matches!(txn.op, Op::CreateSession { .. } | Op::AttachSession { .. }));
+                    if let Some(txn) = txn {
+                        tell(Told::Entry(at(bytes, Fact::Heard { session: txn.session, directly: false })));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn at(bytes: &ServerBytes<'_>, fact: Fact) -> Entry {
+    let ServerBytes { time_ns, clock_ns, node, incarnation, .. } = *bytes;
+    Entry { time_ns, clock_ns, node: Node(node.index() as u16), incarnation, fact }
+}
+
+/// The frames that `bytes` complete. A stream that is none ends there.
+fn frames<'d>(decoder: &'d mut FrameDecoder, bytes: &[u8]) -> impl Iterator<Item = Bytes> + use<'d> {
+    decoder.room().extend_from_slice(bytes);
+    std::iter::from_fn(move || decoder.next_frame().ok().flatten())
+}
