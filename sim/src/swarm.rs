@@ -23,6 +23,9 @@ pub const POWER_PERCENT: u64 = 45;
 /// Of a hundred pauses and partitions so many are aimed at a controller that is about to write.
 pub const AIMED_AT_CONTROLLER_PERCENT: u64 = 20;
 
+/// Seeds of a hundred, of an ensemble alone, in which servers lose their peers and keep their clients.
+pub const ESTRANGED_PERCENT: u64 = 60;
+
 /// Draws the budget mode and the fault events into `schedule`. `clients` machines have clients.
 pub fn draw_faults(
     schedule: &mut Schedule,
@@ -54,6 +57,11 @@ pub fn draw_faults(
     if weights.iter().any(|(kind, weight)| *kind == FaultKind::PowerLoss && *weight > 0) {
         let event = drawing.event(FaultKind::PowerLoss);
         schedule.faults.push(event);
+    }
+    if fixed.is_none() && cluster.brokers == 0 && cluster.coordinators > 1 {
+        let own = &mut Draw::new(schedule.seed, "estranged servers");
+        let mut drawing = Drawing { cluster, clients, phases, draw: own };
+        schedule.faults.extend(drawing.estranged());
     }
     if fixed.is_none() {
         bursts::draw_bursts(cluster, clients, phases, draw).into_schedule(schedule);
@@ -123,6 +131,21 @@ impl Drawing<'_> {
             action,
             for_ms: Some(span_ms),
         }
+    }
+
+    /// A server of the ensemble, mostly the one that leads, that its peers do not hear and clients do, for
+    /// some elections long. Where the ensemble is alone, partitions of another kind cut off its clients,
+    /// too, and nobody would see what such a server still says.
+    fn estranged(&mut self) -> Vec<FaultEvent> {
+        let count = if self.draw.percent(ESTRANGED_PERCENT) { self.draw.between(1, 4) } else { 0 };
+        let mut one = || {
+            let when = self.trigger();
+            let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
+            let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
+            let action = Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts };
+            FaultEvent { when, action, for_ms: Some(self.draw.between(500, 6_000)) }
+        };
+        (0..count).map(|_| one()).collect()
     }
 
     fn trigger(&mut self) -> Trigger {
