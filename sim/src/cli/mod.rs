@@ -4,7 +4,8 @@
 mod demo;
 mod failure;
 mod logging;
-mod names;
+mod mutants;
+pub mod names;
 mod out;
 mod plants;
 mod progress;
@@ -59,6 +60,8 @@ enum Command {
     Shrink(shrink::Arguments),
     /// Every planted bug: in how many seeds it is found, and by which property.
     Plants(plants::Arguments),
+    /// The product changed one place at a time: which changes the simulator sees.
+    Mutants(mutants::Arguments),
     /// Finds a planted bug and shows what a person gets to see of it.
     Demo(demo::Arguments),
 }
@@ -75,7 +78,7 @@ enum Output {
 
 /// Why a command could not be carried out. What was given cannot be used, unless it is
 /// [`Infrastructure`].
-type Trouble = Box<dyn std::error::Error>;
+pub type Trouble = Box<dyn std::error::Error>;
 
 /// What stood in the way and is nobody's input.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Plants(arguments) => plants::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     });
     match result {

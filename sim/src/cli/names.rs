@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 
 /// The scenario that is run where none is named.
-pub(super) const DEFAULT: &str = "standard";
+pub const DEFAULT: &str = "standard";
 
 /// The scenarios that come with the program.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -22,7 +22,7 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// The scenario of that name, or in the file of that name.
-pub(super) fn scenario(name: &str) -> Result<Scenario, Trouble> {
+pub fn scenario(name: &str) -> Result<Scenario, Trouble> {
     let built_in = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
     let text = match built_in {
         Some(text) => text,
