@@ -6,8 +6,10 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, Expectation, Model};
-use wyrdlog::base::plants::Plants;
+use stateright::Checker;
+use wyrdlog::base::plants::{Plant, Plants};
+
+use crate::claims::Claims;
 
 /// How to explore.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,15 @@ impl Default for Options {
     }
 }
 
+/// What is asked of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It holds in every state.
+    Always,
+    /// It is seen in some state.
+    Sometimes,
+}
+
 /// One property and what became of it.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -33,6 +44,15 @@ pub struct Verdict {
     pub expectation: Expectation,
     /// Whether it did.
     pub holds: bool,
+    /// In how many states it said something, or was seen.
+    pub states: u64,
+}
+
+impl Verdict {
+    /// Whether it is more than vacuously true.
+    fn is_shown(&self) -> bool {
+        self.holds && self.states > 0
+    }
 }
 
 /// What an exploration found.
@@ -40,6 +60,10 @@ pub struct Verdict {
 pub struct Report {
     /// The model's name.
     pub model: &'static str,
+    /// The name of its bounds, if they have one.
+    pub profile: Option<&'static str>,
+    /// The plant that was switched on.
+    pub plant: Option<&'static str>,
     /// Its bounds, in words.
     pub bounds: String,
     /// Different states that were visited.
@@ -59,71 +83,69 @@ pub struct Report {
 }
 
 impl Report {
-    /// Explores `model` from end to end, or until every property is decided against it. Breadth
-    /// first finds the shortest counterexample; depth first needs less memory.
+    /// Explores `model` from end to end or, with a plant, until something that must always hold does
+    /// not. Breadth first finds the shortest counterexample; depth first needs less memory.
     #[expect(clippy::disallowed_methods, reason = "how long the exploration takes is shown, and decides nothing")]
-    pub fn explore<M>(name: &'static str, bounds: String, model: M, options: &Options) -> Report
+    pub fn explore<M>(
+        name: &'static str,
+        profile: Option<&'static str>,
+        bounds: String,
+        model: M,
+        options: &Options,
+    ) -> Report
     where
-        M: Model + Send + Sync + 'static,
+        M: Claims + Send + Sync,
         M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,
         M::Action: Clone + Debug + PartialEq + Send + Sync + 'static,
     {
         let started = Instant::now();
-        let properties = model.properties();
-        let builder = model.checker().threads(options.threads);
-        if options.plants == Plants::NONE {
-            Report::of(name, bounds, properties, builder.spawn_dfs().join(), started)
+        let builder = model.checker().threads(options.threads).finish_when(stateright::HasDiscoveries::AnyFailures);
+        let mut report = if options.plants == Plants::NONE {
+            Report::of(name, bounds, builder.spawn_dfs().join())
         } else {
-            let builder = builder.finish_when(stateright::HasDiscoveries::AnyFailures);
-            Report::of(name, bounds, properties, builder.spawn_bfs().join(), started)
-        }
+            Report::of(name, bounds, builder.spawn_bfs().join())
+        };
+        let plant = Plant::ALL.iter().find(|plant| options.plants.is(**plant)).map(|plant| plant.id());
+        (report.profile, report.plant, report.took) = (profile, plant, started.elapsed());
+        report
     }
 
-    fn of<M>(
-        model: &'static str,
-        bounds: String,
-        properties: Vec<stateright::Property<M>>,
-        checker: impl Checker<M>,
-        started: Instant,
-    ) -> Report
+    fn of<M>(model: &'static str, bounds: String, checker: impl Checker<M>) -> Report
     where
-        M: Model,
+        M: Claims,
         M::State: Clone + Debug + Hash + PartialEq,
         M::Action: Clone + Debug + PartialEq,
     {
         let discoveries = checker.discoveries();
-        let verdict = |property: &stateright::Property<M>| Verdict {
-            property: property.name,
-            expectation: property.expectation.clone(),
-            holds: discoveries.contains_key(property.name) != property.expectation.discovery_is_failure(),
-        };
-        let verdicts: Vec<Verdict> = properties.iter().map(verdict).collect();
-        let failed = verdicts.iter().find(|verdict| !verdict.holds && verdict.expectation.discovery_is_failure());
+        let verdicts = verdicts(checker.model(), |name| !discoveries.contains_key(name));
+        let failed = verdicts.iter().find(|verdict| !verdict.holds && verdict.expectation == Expectation::Always);
         let path = failed.and_then(|failed| discoveries.get(failed.property).cloned());
         let actions = path.map(|path| path.into_actions()).unwrap_or_default();
         Report {
             model,
+            profile: None,
+            plant: None,
             bounds,
             unique_states: checker.unique_state_count(),
             generated_states: checker.state_count(),
             depth: checker.max_depth(),
             exhausted: failed.is_none(),
-            took: started.elapsed(),
+            took: Duration::ZERO,
             counterexample: actions.iter().map(|action| format!("{action:?}")).collect(),
             verdicts,
         }
     }
 
-    /// Whether every property holds.
+    /// Whether every property holds, and not only for want of a state that it speaks of.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.verdicts.iter().all(|verdict| verdict.holds)
+        self.verdicts.iter().all(Verdict::is_shown)
     }
 
     /// Whether a state was found in which something does not hold that must always hold.
     #[must_use]
     pub fn is_refuted(&self) -> bool {
-        self.verdicts.iter().any(|verdict| !verdict.holds && verdict.expectation.discovery_is_failure())
+        self.verdicts.iter().any(|verdict| !verdict.holds && verdict.expectation == Expectation::Always)
     }
 
     /// For people.
@@ -131,8 +153,9 @@ impl Report {
     pub fn to_text(&self) -> String {
         let scope = if self.exhausted { "every state within the bounds" } else { "stopped at a counterexample" };
         let mut text = format!(
-            "{}: {}\n{} unique states ({} generated), depth {}, {:.1} s; {scope}",
+            "{}{}: {}\n{} unique states ({} generated), depth {}, {:.1} s; {scope}",
             self.model,
+            self.profile.map(|name| format!(" --bounds {name}")).unwrap_or_default(),
             self.bounds,
             self.unique_states,
             self.generated_states,
@@ -140,8 +163,13 @@ impl Report {
             self.took.as_secs_f64(),
         );
         for verdict in &self.verdicts {
-            let mark = if verdict.holds { "ok  " } else { "FAIL" };
-            text.push_str(&format!("\n  {mark} {:?}: {}", verdict.expectation, verdict.property).to_lowercase());
+            let mark = match (verdict.is_shown(), verdict.holds) {
+                (true, _) => "ok    ",
+                (false, true) => "VACANT",
+                (false, false) => "FAIL  ",
+            };
+            let expectation = format!("{:?}", verdict.expectation).to_lowercase();
+            text.push_str(&format!("\n  {mark} {:>9}  {expectation}: {}", verdict.states, verdict.property));
         }
         for (at, action) in self.counterexample.iter().enumerate() {
             text.push_str(&format!("\n  {:>3}. {action}", at + 1));
@@ -156,18 +184,21 @@ impl Report {
         let verdict = |verdict: &Verdict| {
             let expectation = format!("{:?}", verdict.expectation).to_lowercase();
             format!(
-                "{{\"property\":{},\"expectation\":{},\"holds\":{}}}",
+                "{{\"property\":{},\"expectation\":{},\"holds\":{},\"states\":{}}}",
                 quoted(verdict.property),
                 quoted(&expectation),
-                verdict.holds
+                verdict.holds,
+                verdict.states,
             )
         };
         let verdicts: Vec<String> = self.verdicts.iter().map(verdict).collect();
         let actions: Vec<String> = self.counterexample.iter().map(|action| quoted(action)).collect();
         format!(
-            "{{\"version\":1,\"model\":{},\"bounds\":{},\"unique_states\":{},\"generated_states\":{},\"depth\":{},\
+            "{{\"version\":1,\"model\":{},\"profile\":{},\"plant\":{},\"bounds\":{},\"unique_states\":{},\"generated_states\":{},\"depth\":{},\
              \"exhausted\":{},\"seconds\":{:.3},\"properties\":[{}],\"counterexample\":[{}]}}",
             quoted(self.model),
+            self.profile.map_or("null".to_owned(), quoted),
+            self.plant.map_or("null".to_owned(), quoted),
             quoted(&self.bounds),
             self.unique_states,
             self.generated_states,
@@ -178,4 +209,23 @@ impl Report {
             actions.join(","),
         )
     }
+}
+
+/// What became of each claim that applies and of each sight that must be reached.
+fn verdicts<M: Claims>(model: &M, holds: impl Fn(&'static str) -> bool) -> Vec<Verdict> {
+    let tally = model.tally();
+    let claims = M::CLAIMS.iter().enumerate().filter(|(_, claim)| (claim.applies)(model)).map(|(at, claim)| Verdict {
+        property: claim.name,
+        expectation: Expectation::Always,
+        holds: holds(claim.name),
+        states: tally.claim(at),
+    });
+    let sights = M::SIGHTS.iter().enumerate().filter(|(_, sight)| model.reaches().contains(&sight.name));
+    let sights = sights.map(|(at, sight)| Verdict {
+        property: sight.name,
+        expectation: Expectation::Sometimes,
+        holds: tally.sight(at) > 0,
+        states: tally.sight(at),
+    });
+    claims.chain(sights).collect()
 }
