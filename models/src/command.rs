@@ -223,4 +223,17 @@ mod tests {
         let expected: Vec<Plant> = Plant::ALL.iter().copied().filter(|plant| !elsewhere.contains(plant)).collect();
         assert!(expected.iter().all(|plant| rows.contains(plant)), "{rows:?}");
     }
+
+    #[test]
+    fn the_plants_of_the_least_bounds_are_refuted_by_them() {
+        for model in MODELS {
+            for profile in (model.profiles)().into_iter().filter(|profile| profile.least) {
+                for row in refuted_by(model.name, profile.name) {
+                    let options = Options { plants: Plants::only(row.plant), ..Options::default() };
+                    let report = (model.run)(Some(profile.name), &options);
+                    assert!(report.is_refuted() && !report.counterexample.is_empty(), "{}", report.to_text());
+                }
+            }
+        }
+    }
 }

@@ -19,8 +19,9 @@
 //! **NOT COVERED**: more than one partition, topics that change, other replica sets; retention, log
 //! starts above 0 and the resets that follow; consumers, acks 0 and 1; producers' sequences and
 //! transactions; failed disks and rot; a tail that had been truncated and comes back; a second copy of
-//! one fetch; within bounds without a name, a fetch that repeats the last one; controlled shutdown; a deposed controller that goes on after its write is answered; the
-//! coordinator behind the tree (a model of its own); time, of which only the order of events is left.
+//! one fetch; within bounds without a name, a fetch that repeats the last one; controlled shutdown; a
+//! deposed controller that goes on after its write is answered; the coordinator behind the tree (a model
+//! of its own); time, of which only the order of events is left.
 //!
 //! A state's hash leaves out what merely counts (writes, pushes), so that paths that lead to the same
 //! situation meet.
