@@ -13,13 +13,20 @@ use crate::narrate;
 
 /// A simulated machine, by its index in the cluster. It prints as a marker that
 /// [`Names::render`](narrate::Names::render) replaces by the name that people know it by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Node(pub u16);
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{}", narrate::names::BEGIN, self.0, narrate::names::END)
+    }
+}
+
+/// The same marker: evidence prints lists and pairs of nodes, too.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -47,13 +47,12 @@ impl Progress {
         self.line();
     }
 
-    /// What there is to say about it at present.
+    /// What there is to say about it from the next step on.
     pub(super) fn note(&mut self, message: String) {
         if let Some(bar) = &self.bar {
             bar.set_message(message.clone());
         }
         self.message = message;
-        self.line();
     }
 
     fn line(&mut self) {

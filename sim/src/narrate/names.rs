@@ -114,6 +114,8 @@ mod tests {
     fn a_marker_becomes_the_name_and_nothing_else_is_touched() {
         let text = format!("{} leads t-0; a path says node 4, ⟨node x⟩ is none", Node(4));
         assert_eq!(three_and_three().render(&text), "broker 2 leads t-0; a path says node 4, ⟨node x⟩ is none");
+        let listed = format!("{:?}", [(Node(0), 7), (Node(6), 9)]);
+        assert_eq!(three_and_three().render(&listed), "[(coordinator 1, 7), (client 0, 9)]");
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub fn signature(violations: &[Violation]) -> Option<String> {
     Some(format!("{}: {}", first.property, shortened(&normalised(&first.evidence))))
 }
 
-/// Numbers become N, of whichever base; several in a list become one.
+/// Numbers become N, of whichever base, and those at the end of a name; several in a list become one.
 fn normalised(evidence: &str) -> String {
     let mut text = String::new();
     let mut word = String::new();
@@ -22,7 +22,9 @@ fn normalised(evidence: &str) -> String {
             word.push(character);
             continue;
         }
-        text.push_str(if is_number(&word) { "N" } else { &word });
+        let named = word.trim_end_matches(|last: char| last.is_ascii_digit());
+        text.push_str(if is_number(&word) { "" } else { named });
+        text.push_str(if named.len() < word.len() || is_number(&word) { "N" } else { "" });
         word.clear();
         text.push(if character == '\n' { ' ' } else { character });
     }
@@ -74,10 +76,10 @@ mod tests {
         let of_the_end = violation(9, Property::Availability, "everything stands still");
         // It is dated by the send that was lost, long before it was lost.
         let dated_back = violation(1, Property::LostWrite, "value 7 is gone");
-        let first = violation(3, Property::LogMatching, "values 1, 2, 3 differ");
+        let first = violation(3, Property::LogMatching, "values 1, 2, 3 of /registers/r7 differ");
         let second = violation(4, Property::LeaderCompleteness, "offset 3 is missing");
         let all = [of_the_end, dated_back, second, first];
-        assert_eq!(signature(&all), Some("log_matching: values N differ".to_owned()));
+        assert_eq!(signature(&all), Some("log_matching: values N of /registers/rN differ".to_owned()));
         let order = super::super::firsts(&all);
         assert_eq!(order.iter().map(|one| one.time_ns).collect::<Vec<_>>(), [3, 4, 1, 9]);
         assert_eq!(super::super::went_wrong_ns(&all), Some(3));
