@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{BrokerId, ServerId};
 use wyrdlog::base::plants::Plants;
+use wyrdlog::base::stop_cause::StopCause;
 use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Config, Member};
 use wyrdlog::runtime::watch;
@@ -16,7 +18,7 @@ use wyrdlog::runtime::watch;
 use crate::draw::Draw;
 use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, ServerBytes, SimRuntime, Simulation, View};
 use crate::history::Client;
-use crate::invariants::model::Topology;
+use crate::invariants::model::{Retention, TopicConfig, Topology};
 use crate::links::Links;
 use crate::narrate::Names;
 use crate::observed::{FaultNote, Node};
@@ -63,6 +65,16 @@ struct Machine {
     had_disk_trouble: bool,
     /// Files of which bytes at rest were damaged since it was given its disk.
     rotted: BTreeSet<String>,
+}
+
+impl Machine {
+    /// Whether bytes at rest were damaged in this very file, or in any that there is if none is named.
+    fn has_rot_in(&self, path: Option<&Path>) -> bool {
+        match path {
+            Some(path) => self.rotted.iter().any(|rotted| Path::new(rotted) == path),
+            None => !self.rotted.is_empty(),
+        }
+    }
 }
 
 /// A copy of a machine's disk.
@@ -156,13 +168,19 @@ impl Cluster {
     #[must_use]
     pub fn topology(&self, plan: &Plan) -> Topology {
         let topic = |topic: &crate::scenario::Topic| {
-            (Arc::from(topic.name.as_str()), (topic.min_in_sync as usize, topic.durability))
+            let (min_in_sync, replicas) = (topic.min_in_sync as usize, topic.replicas as usize);
+            (Arc::from(topic.name.as_str()), TopicConfig { min_in_sync, replicas, durability: topic.durability })
         };
         let roles = self.roles();
         Topology {
             brokers: roles.brokers,
             servers: roles.servers,
             topics: plan.cluster.topics.iter().map(topic).collect(),
+            retention: Retention {
+                segment_bytes: self.broker.segment_bytes,
+                bytes: self.broker.retention_bytes,
+                interval_ms: self.broker.retention_interval.as_millis() as u64,
+            },
             unclean_election: false,
         }
     }
@@ -367,9 +385,10 @@ impl Cluster {
     }
 
     /// The process on a machine ended by itself: it is started again after a while. Gives back what
-    /// that takes away. Where it found its disk damaged, and bytes at rest had been, the operator
-    /// does what the message says: the machine is given an empty disk. No other fault may damage
-    /// what was synced: a node that says so without rot has failed.
+    /// that takes away. Where it found its disk damaged, and bytes at rest of that very file had been,
+    /// the operator does what the message says: the machine is given an empty disk. A node that
+    /// stops for damage without rot, for its disk without a fault of it, or for anything else has
+    /// failed.
     pub fn exited(&mut self, id: NodeId) -> Vec<FaultNote> {
         let node = Node(id.index() as u16);
         let result = self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node.0);
@@ -380,15 +399,18 @@ impl Cluster {
         }
         let (shortest, longest) = RESTART_MS;
         machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
-        let Some(Err(reason)) = result else { return Vec::new() };
+        let Some(Err(stop)) = result else { return Vec::new() };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
-        let is_damage = reason.contains("damaged") || reason.contains("record ");
-        let is_rotted = !machine.rotted.is_empty();
-        if is_damage && is_rotted {
+        let explained = match &stop.cause {
+            StopCause::Damage { path } => machine.has_rot_in(path.as_deref()),
+            StopCause::Disk => machine.had_disk_trouble,
+            StopCause::Other => false,
+        };
+        if !explained {
+            self.stopped.push(Stopped { time_ns, node, reason: stop.reason });
+        } else if matches!(stop.cause, StopCause::Damage { .. }) {
             self.replace_disk(node);
             notes.push(FaultNote::DiskLost(node));
-        } else if is_damage || !(machine.had_disk_trouble || is_rotted) {
-            self.stopped.push(Stopped { time_ns, node, reason });
         }
         notes
     }

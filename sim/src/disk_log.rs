@@ -10,7 +10,7 @@ use wyrdlog::base::batch_header::{BatchHeader, verify};
 use wyrdlog::base::event::AppendedBatch;
 
 use crate::engine::{NodeId, View};
-use crate::observed::{BadBytes, DiskLog};
+use crate::observed::{BadBytes, DiskLog, Segments};
 
 /// Where brokers keep their logs.
 pub const LOG_DIRECTORY: &str = "logs";
@@ -69,6 +69,16 @@ pub fn read_log(disk: &impl DiskView, directory: &Path) -> DiskLog {
         }
     }
     log
+}
+
+/// The segment files in a partition's `directory`, in order.
+#[must_use]
+pub fn segment_sizes(disk: &impl DiskView, directory: &Path) -> Segments {
+    let size_of = |path: PathBuf| {
+        let base = path.file_stem()?.to_str()?.parse().ok()?;
+        Some((base, disk.read(&path)?.len() as u64))
+    };
+    segments(disk, directory).into_iter().filter_map(size_of).collect()
 }
 
 fn segments(disk: &impl DiskView, directory: &Path) -> Vec<PathBuf> {

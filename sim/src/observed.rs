@@ -56,8 +56,13 @@ pub enum FaultNote {
     PowerLost(Vec<Node>),
     /// A node's disk is lost, or was replaced by an empty or an old one.
     DiskLost(Node),
-    /// Calls of a disk fail: what was being written may be there in part, or not at all.
-    DiskDamaged(Node),
+    /// Reads and writes of a disk fail: what was being written may be there in part, or not at all.
+    /// What had been written before is there.
+    CallsFail(Node),
+    /// A fault of a disk's calls is over.
+    CallsWork(Node),
+    /// A sync of a disk fails: what was written since the last one may be gone, although it shows.
+    SyncFails(Node),
     /// Bytes at rest were damaged. Nobody knows before they are read again.
     Rotted {
         /// On whose disk.
@@ -75,7 +80,9 @@ impl FaultNote {
             FaultNote::PowerLost(nodes) => nodes,
             FaultNote::ProcessCrashed(node)
             | FaultNote::DiskLost(node)
-            | FaultNote::DiskDamaged(node)
+            | FaultNote::CallsFail(node)
+            | FaultNote::CallsWork(node)
+            | FaultNote::SyncFails(node)
             | FaultNote::Rotted { node, .. } => std::slice::from_ref(node),
         }
     }
@@ -89,6 +96,9 @@ pub struct DiskLog {
     /// Where the first bytes are that are no valid batch.
     pub bad: Option<BadBytes>,
 }
+
+/// A log's segment files as a simulated disk holds them: where each begins, and its bytes.
+pub type Segments = Vec<(i64, u64)>;
 
 /// Bytes on a disk that are no valid batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

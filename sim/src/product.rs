@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use wyrdlog::base::ids::ServerId;
+use wyrdlog::base::stop_cause::StopCause;
 use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Listeners};
 use wyrdlog::runtime::{Disk, Network, OpenMode, watch};
@@ -14,7 +15,22 @@ use wyrdlog::runtime::{Disk, Network, OpenMode, watch};
 use crate::engine::SimRuntime;
 
 /// How a process ended.
-pub type Ended = Result<(), String>;
+pub type Ended = Result<(), Stop>;
+
+/// Why a process stopped by itself, as it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// As a type.
+    pub cause: StopCause,
+    /// In words.
+    pub reason: String,
+}
+
+impl Stop {
+    fn other(error: impl ToString) -> Self {
+        Stop { cause: StopCause::Other, reason: error.to_string() }
+    }
+}
 
 /// What a server's empty directory is formatted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +49,16 @@ pub async fn coordinator(
     stop: watch::Receiver<bool>,
 ) -> Ended {
     format_if_empty(&runtime, config.id, directory).await?;
-    let listeners = Listeners::bind(&runtime, &config).await.map_err(|error| error.to_string())?;
-    coordinator::run(runtime, config, listeners, stop).await.map_err(|error| error.to_string())
+    let listeners = Listeners::bind(&runtime, &config).await.map_err(Stop::other)?;
+    let ended = coordinator::run(runtime, config, listeners, stop).await;
+    ended.map_err(|error| Stop { cause: error.stop_cause(), reason: error.to_string() })
 }
 
 /// Runs a broker until `stop` becomes true or it fails.
 pub async fn broker(runtime: SimRuntime, config: broker::Config, stop: watch::Receiver<bool>) -> Ended {
-    let listener = runtime.listen(&config.listen_address).await.map_err(|error| error.to_string())?;
-    broker::run(runtime, config, listener, stop).await.map_err(|error| error.to_string())
+    let listener = runtime.listen(&config.listen_address).await.map_err(Stop::other)?;
+    let ended = broker::run(runtime, config, listener, stop).await;
+    ended.map_err(|error| Stop { cause: error.stop_cause(), reason: error.to_string() })
 }
 
 /// What an operator does once, before the first start.
@@ -49,5 +67,6 @@ async fn format_if_empty(runtime: &SimRuntime, server: ServerId, directory: Dire
         return Ok(());
     }
     let replacement = directory == Directory::Replacement;
-    coordinator::format(runtime, server, replacement).await.map_err(|error| error.to_string())
+    let formatted = coordinator::format(runtime, server, replacement).await;
+    formatted.map_err(|error| Stop { cause: error.stop_cause(), reason: error.to_string() })
 }

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::plants::{Plant, Plants, UnknownPlant};
 
-use crate::checkers::{availability, check_coordinator, check_kafka};
+use crate::checkers::availability::{self, BOUND_MS};
+use crate::checkers::{check_coordinator, check_kafka};
 use crate::cluster::{ClientMain, Cluster};
 use crate::engine::{Failure, Stop};
 use crate::faults::{Ended, Fate, Injector, Struck};
@@ -22,6 +24,7 @@ use crate::history::{Client, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
 use crate::narrate::Names;
+use crate::observed::FaultNote;
 use crate::scenario::{Plan, Scenario, Workload};
 use crate::schedule::{Due, Schedule, TriggerTracker};
 use crate::session_wire::Told;
@@ -35,6 +38,8 @@ use crate::workloads::sessions::Sessions;
 
 mod judge;
 
+/// A run that has not converged goes on for so many simulated seconds at most.
+const PROLONGED_S_MAX: u32 = 20;
 /// Of so many seeds one has its invariants recomputed from everything.
 const RECOMPUTED_OF: u64 = 50;
 
@@ -191,8 +196,8 @@ pub fn run_plan(plan: &Plan, options: &Options) -> Result<Run, CannotRun> {
 struct Clients {
     registers: Option<Arc<Registers>>,
     produce_consume: Option<Arc<ProduceConsume>>,
-    /// The clients that are to be available again after healing.
-    expected: Vec<Client>,
+    /// The clients of the coordinator that are to be served again after healing.
+    of_coordinator: Vec<Client>,
 }
 
 struct Driver<'p> {
@@ -203,6 +208,8 @@ struct Driver<'p> {
     clients: Clients,
     topology: Topology,
     failure: Option<Failure>,
+    exposed_at_bound: BTreeMap<TopicPartition, i64>,
+    has_final_reads: bool,
 }
 
 impl<'p> Driver<'p> {
@@ -218,7 +225,17 @@ impl<'p> Driver<'p> {
         let paths = clients.registers.as_ref().map_or(Vec::new(), |registers| registers.paths.clone());
         let watcher = Rc::new(RefCell::new(Watcher::new(invariants, tracker, &paths, options.keep_record)));
         let injector = Injector::new(&plan.schedule);
-        let mut driver = Driver { plan, cluster, watcher, injector, clients, topology, failure: None };
+        let mut driver = Driver {
+            plan,
+            cluster,
+            watcher,
+            injector,
+            clients,
+            topology,
+            failure: None,
+            exposed_at_bound: BTreeMap::new(),
+            has_final_reads: false,
+        };
         driver.watch();
         driver.cluster.start_servers();
         for (client, main) in mains {
@@ -245,16 +262,46 @@ impl<'p> Driver<'p> {
         let nanoseconds = |ms: u64| ms * 1_000_000;
         let healed_ns = nanoseconds(phases.warm_up_ms + phases.faults_ms);
         self.until(healed_ns, true);
-        self.injector.heal_all(&mut self.cluster);
+        let notes = self.injector.heal_all(&mut self.cluster);
+        self.note_all(notes);
+        self.until(self.bound_ns(), false);
+        self.exposed_at_bound = self.exposed();
         let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
         self.until(load_ends_ns, false);
         self.begin_final_reads();
-        self.until(nanoseconds(phases.total_ms()), false);
+        let mut ends_ns = nanoseconds(phases.total_ms());
+        self.until(ends_ns, false);
+        // Slowness is no failure to converge.
+        for _ in 0..PROLONGED_S_MAX {
+            if self.failure.is_some() || self.has_converged() {
+                return;
+            }
+            ends_ns += 1_000_000_000;
+            self.until(ends_ns, false);
+        }
+    }
+
+    /// When what is promised after healing has to hold.
+    fn bound_ns(&self) -> u64 {
+        let (phases, cluster) = (self.plan.phases, &self.plan.cluster);
+        let bound_ms = cluster.session_timeout_ms + cluster.replica_lag_max_ms + BOUND_MS;
+        (phases.warm_up_ms + phases.faults_ms + bound_ms.min(phases.healing_ms)) * 1_000_000
+    }
+
+    /// Up to where each partition was exposed so far.
+    fn exposed(&self) -> BTreeMap<TopicPartition, i64> {
+        let watcher = self.watcher.borrow();
+        let partitions = &watcher.invariants.model().partitions;
+        partitions.iter().map(|partition| (partition.name.clone(), partition.exposed)).collect()
     }
 
     /// Every client that produced or consumed crashes, and one reads everything.
     fn begin_final_reads(&mut self) {
         let Some(workload) = self.clients.produce_consume.clone() else { return };
+        if self.failure.is_some() {
+            return;
+        }
+        self.has_final_reads = true;
         let roles = self.cluster.roles();
         for node in roles.clients.values() {
             let id = self.cluster.id(*node);
@@ -283,6 +330,10 @@ impl<'p> Driver<'p> {
 
     fn exited(&mut self, node: crate::engine::NodeId) {
         let notes = self.cluster.exited(node);
+        self.note_all(notes);
+    }
+
+    fn note_all(&mut self, notes: Vec<FaultNote>) {
         let now_ns = self.cluster.simulation.now_ns();
         let mut watcher = self.watcher.borrow_mut();
         for note in notes {
@@ -330,7 +381,6 @@ fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMai
                 let (brokers, topics) = (cluster.broker_addresses(), plan.cluster.topics.clone());
                 let shared = Arc::new(ProduceConsume::new(brokers, topics, shares, load));
                 clients.produce_consume = Some(shared.clone());
-                clients.expected.extend(numbers.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
             }
             Workload::Registers { clients: count, requests_per_s, registers } => {
@@ -338,7 +388,7 @@ fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMai
                 let shared =
                     Arc::new(Registers::new(cluster.coordinator_addresses(), session_timeout, load, registers));
                 clients.registers = Some(shared.clone());
-                clients.expected.extend(numbers.clone());
+                clients.of_coordinator.extend(numbers.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Registers::run)));
             }
             Workload::Sessions { clients: count, ends_per_minute } => {

@@ -18,12 +18,12 @@ use crate::checkers::snapshot_read::Committed;
 use crate::checkers::{check_coordinator, check_kafka, session_length, sightings::Sightings};
 use crate::draw::Draw;
 use crate::history::coordinator::CoordinatorHistory;
-use crate::history::kafka::{Call, KafkaHistory, Reply};
+use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
 use crate::history::sessions::SessionHistory;
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
-use crate::observed::{DiskLog, FaultNote, Node, Observed};
+use crate::observed::{DiskLog, FaultNote, Node, Observed, Segments};
 use crate::verdict::{Findings, Property};
 
 /// A value that no workload sends.
@@ -42,6 +42,15 @@ pub enum Entry {
         partition: TopicPartition,
         /// The log.
         log: DiskLog,
+    },
+    /// What segment files a disk held of a log that is about to be seen opened or shortened.
+    Segments {
+        /// Whose disk.
+        node: Node,
+        /// Which log.
+        partition: TopicPartition,
+        /// Its files.
+        segments: Segments,
     },
     /// A fault took effect.
     Fault {
@@ -82,6 +91,9 @@ impl Record {
             match entry {
                 Entry::Event(observed) => drop(invariants.observe(observed)),
                 Entry::Disk { node, partition, log } => invariants.disk_log(*node, partition.clone(), log.clone()),
+                Entry::Segments { node, partition, segments } => {
+                    invariants.disk_segments(*node, partition.clone(), segments.clone());
+                }
                 Entry::Fault { time_ns, note } => invariants.fault(*time_ns, note),
             }
         }
@@ -91,7 +103,7 @@ impl Record {
         findings.push(session_length::check(&self.sessions));
         findings.push(right_refusal::check(&self.sessions, &self.nodes));
         findings.push(replay_equals_live::check(&self.replays));
-        findings.push(availability::check(&self.after_healing));
+        findings.push(availability::check(&self.after_healing, &self.kafka));
         findings
     }
 }
@@ -136,6 +148,18 @@ tampers! {
     AgeReply => SessionOrder,
     /// A client completes nothing after healing.
     StallClient => Availability,
+    /// A partition acknowledges nothing with acks=all after healing.
+    StallPartition => Availability,
+    /// A consumer is told that its position is out of range.
+    ResetConsumer => UnexpectedReset,
+    /// A polled value shows in another partition.
+    MoveRecord => LandsWhereSent,
+    /// A log's start moves, as far as its end, without a look at retention.
+    AdvanceStart => RetentionJustified,
+    /// A node calls a log damaged that no fault struck.
+    ClaimDamage => StaysUp,
+    /// A leader was last told an in-sync set of none when it moves its high watermark.
+    ShrinkMinInSync => HighWatermarkSafety,
     /// A replica's append is dropped from between two others.
     DropAppend => LogMatching,
     /// A replica's append shows twice.
@@ -201,6 +225,12 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
             let clients: Vec<u16> = edited.after_healing.completed.keys().copied().collect();
             draw.pick(&clients).map(|client| edited.after_healing.completed.extend([(*client, 0)]))
         }
+        Tamper::StallPartition => stall_partition(&mut edited, &mut draw),
+        Tamper::ResetConsumer => reset_consumer(&mut edited.kafka, &mut draw),
+        Tamper::MoveRecord => move_record(&mut edited.kafka, &mut draw),
+        Tamper::AdvanceStart => advance_start(&mut edited.entries, &mut draw),
+        Tamper::ClaimDamage => claim_damage(&mut edited.entries, &mut draw),
+        Tamper::ShrinkMinInSync => expose_below_min_in_sync(&mut edited.entries, &mut draw),
         Tamper::DropAppend | Tamper::DuplicateAppend | Tamper::SwapAppends | Tamper::CorruptAppend => {
             edit_append(&mut edited.entries, kind, &mut draw)
         }
@@ -222,6 +252,108 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptRebuilt => coordinator::corrupt_rebuilt(&mut edited.replays, &mut draw),
     }?;
     Some(edited)
+}
+
+/// Some partition of which availability is promised answers no send of the liveness phase.
+fn stall_partition(record: &mut Record, draw: &mut Draw) -> Option<()> {
+    let Record { kafka, after_healing: seen, .. } = record;
+    let due = |operation: &crate::history::kafka::KafkaOp| {
+        matches!(operation.call, Call::Send { acks: -1, .. })
+            && operation.invoked_ns >= seen.healed_ns
+            && operation.invoked_ns.max(seen.bound_ns) + availability::AGAIN_WITHIN_NS <= seen.load_ends_ns
+    };
+    let sent = kafka.operations.iter().filter(|operation| due(operation)).map(|operation| operation.call.partition());
+    let promised: BTreeSet<u16> = sent.filter(|partition| !kafka.is_beyond(*partition)).collect();
+    let stalled = *draw.pick(&promised.into_iter().collect::<Vec<_>>())?;
+    for operation in &mut kafka.operations {
+        let later = operation.completed_ns.is_some_and(|at_ns| at_ns >= seen.healed_ns);
+        if later && operation.call.partition() == stalled && matches!(operation.call, Call::Send { .. }) {
+            operation.outcome = Outcome::Unknown;
+        }
+    }
+    Some(())
+}
+
+fn reset_consumer(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let polls: Vec<(OpId, i64)> = polls_with(history, 1)
+        .into_iter()
+        .filter(|(op, ..)| !history.is_beyond(history.operations[*op as usize].call.partition()))
+        .map(|(op, start, _)| (op, history.records[start].0))
+        .collect();
+    let (op, position) = *draw.pick(&polls)?;
+    let operation = history.operations[op as usize].clone();
+    let partition = operation.call.partition();
+    let at_ns = operation.invoked_ns;
+    if position < history.log_start_at(partition, at_ns) {
+        return None;
+    }
+    history.invoke(operation.client, at_ns, Call::Reset { partition, position, reason: ResetReason::OutOfRange });
+    Some(())
+}
+
+fn move_record(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let polls = polls_with(history, 1);
+    let (op, start, end) = *draw.pick(&polls)?;
+    let here = history.operations[op as usize].call.partition();
+    let elsewhere: Vec<u64> = history
+        .operations
+        .iter()
+        .filter_map(|operation| match operation.call {
+            Call::Send { partition, value, .. } if partition != here => Some(value),
+            _ => None,
+        })
+        .collect();
+    let value = *draw.pick(&elsewhere)?;
+    let at = draw.between(start as u64, end as u64 - 1) as usize;
+    history.records[at].1 = value;
+    Some(())
+}
+
+/// Directly behind an append within the first exposed records, before anything could be retained.
+fn advance_start(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let moved = |entry: &Entry| {
+        let Entry::Event(observed) = entry else { return None };
+        let Event::Log(name, LogEvent::Appended { log_end, .. }) = &observed.event else { return None };
+        Some((observed.clone(), name.clone(), *log_end))
+    };
+    let appends: Vec<usize> = (0..entries.len()).filter(|at| moved(&entries[*at]).is_some()).collect();
+    let at = *draw.pick(&appends)?;
+    let (mut observed, name, log_start) = moved(&entries[at])?;
+    let (node, partition) = (observed.node, name.clone());
+    observed.event = Event::Log(name, LogEvent::StartAdvanced { log_start });
+    entries.insert(at + 1, Entry::Segments { node, partition, segments: vec![(log_start, 0)] });
+    entries.insert(at + 2, Entry::Event(observed));
+    Some(())
+}
+
+/// Before the first fault.
+fn claim_damage(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let calm = entries.iter().position(|entry| matches!(entry, Entry::Fault { .. })).unwrap_or(entries.len());
+    let appends: Vec<usize> = (0..calm).filter(|at| append_at(&entries[*at]).is_some()).collect();
+    let at = *draw.pick(&appends)?;
+    let Entry::Event(mut observed) = entries[at].clone() else { return None };
+    let Event::Log(name, _) = &observed.event else { return None };
+    observed.event = Event::Log(name.clone(), LogEvent::Damaged { offset: 0 });
+    entries.insert(at + 1, Entry::Event(observed));
+    Some(())
+}
+
+/// Directly before a leader's move of its high watermark.
+fn expose_below_min_in_sync(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+    let moves = |entry: &Entry| {
+        matches!(
+            entry,
+            Entry::Event(Observed { event: Event::Replica(_, ReplicaEvent::HighWatermark { leads: true, .. }), .. })
+        )
+    };
+    let moves: Vec<usize> = (0..entries.len()).filter(|at| moves(&entries[*at])).collect();
+    let at = *draw.pick(&moves)?;
+    let Entry::Event(mut observed) = entries[at].clone() else { return None };
+    let Event::Replica(name, ReplicaEvent::HighWatermark { leader_epoch, .. }) = &observed.event else { return None };
+    let told = ReplicaEvent::InSync { leader_epoch: *leader_epoch, committed: Vec::new(), proposed: None };
+    observed.event = Event::Replica(name.clone(), told);
+    entries.insert(at, Entry::Event(observed));
+    Some(())
 }
 
 /// Values acknowledged with acks=all, above the log start, that the final phase of their
@@ -335,7 +467,7 @@ fn append_at(entry: &Entry) -> Option<(&Observed, &wyrdlog::base::event::Appende
             Event::Log(_, LogEvent::Appended { batch, .. }) => Some((observed, batch)),
             _ => None,
         },
-        Entry::Disk { .. } | Entry::Fault { .. } => None,
+        Entry::Disk { .. } | Entry::Segments { .. } | Entry::Fault { .. } => None,
     }
 }
 

@@ -66,6 +66,12 @@ properties! {
     IsrCompleteness = "isr_completeness", true,
         "membership of the in-sync set, in the named incarnation, implies the log up to the high watermark",
         "StrongIsr, KIP-497, KIP-903";
+    EligibleCompleteness = "eligible_completeness", true,
+        "a member of the eligible-leader set holds everything ever exposed while it runs in the named incarnation, and whenever it is elected",
+        "KIP-966 TLA+";
+    RetentionJustified = "retention_justified", false,
+        "a log's start moves only by configured retention or to its leader's start, never past the high watermark, and what is left is what retention promises: no less, and no more than a segment",
+        "Kafka design, KAFKA-5634";
     FencedStaysFenced = "fenced_stays_fenced", false,
         "nothing of an older leader epoch, broker epoch, controller epoch or producer epoch takes effect",
         "KIP-320, KIP-631, KIP-890";
@@ -102,6 +108,12 @@ properties! {
     AbortedRead = "aborted-read", false,
         "no poll returns a write known to have failed",
         "Adya G1a";
+    LandsWhereSent = "lands_where_sent", false,
+        "a unique value is found only in the partition that it was sent to",
+        "KAFKA-19012";
+    UnexpectedReset = "unexpected-reset", false,
+        "a consumer is told OFFSET_OUT_OF_RANGE, or of a truncation, only where retention or a loss past the budget explains it",
+        "KIP-320, Kafka's consumer";
     PollSkip = "poll-skip", false,
         "a client's reads skip no value without a rebalance or a seek",
         "Jepsen, Redpanda 21.10.1";
@@ -133,7 +145,7 @@ properties! {
         "a refusal carries a code that is legal at some state between invocation and completion",
         "KAFKA-19690, KAFKA-19233, ZooKeeper programmer's guide";
     StaysUp = "stays-up", false,
-        "no node panics or stands still, and none stops by itself while its disk works",
+        "no node panics or stands still; none stops by itself, and none calls a log damaged, unless a fault struck that very thing",
         "nothing that a client, a peer or a network does may end a node";
     Availability = "availability", false,
         "within 30 simulated seconds after healing every client progresses, every in-sync set is full, and replicas and digests agree",

@@ -18,7 +18,7 @@ use crate::checkers::replay_equals_live::{Rebuilt, Replays};
 use crate::checkers::right_refusal::Nodes;
 use crate::checkers::snapshot_read::Committed;
 use crate::coordinator_disk::state_on;
-use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log};
+use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::coordinator::{PathIndex, Register};
 use crate::history::sessions::{Entry as SessionEntry, Fact, Refused};
@@ -128,8 +128,15 @@ impl Watcher {
             self.note_applied(&observed, event, view, node);
             self.note_sessions(&observed, event, view.monotonic_ns(node));
         }
-        if let Event::Log(name, LogEvent::Opened { .. }) = &observed.event {
-            self.look_at_disk(observed.node, node, name, view);
+        match &observed.event {
+            Event::Log(name, LogEvent::Opened { .. }) => {
+                self.look_at_disk(observed.node, node, name, view);
+                self.look_at_segments(observed.node, node, name, view);
+            }
+            Event::Log(name, LogEvent::StartAdvanced { .. }) => {
+                self.look_at_segments(observed.node, node, name, view);
+            }
+            _ => {}
         }
         self.invariants.observe(&observed);
         let known = self.tracker.next_due_ns();
@@ -204,6 +211,15 @@ impl Watcher {
             _ => return,
         };
         self.sessions.borrow_mut().push(SessionEntry { time_ns, clock_ns, node, incarnation, fact });
+    }
+
+    fn look_at_segments(&mut self, node: Node, id: NodeId, partition: &TopicPartition, view: View) {
+        let directory = Path::new(LOG_DIRECTORY).join(partition.to_string());
+        let segments = segment_sizes(&ViewedDisk { view, id }, &directory);
+        self.invariants.disk_segments(node, partition.clone(), segments.clone());
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Segments { node, partition: partition.clone(), segments });
+        }
     }
 
     fn note(&mut self, observed: &Observed) {

@@ -12,5 +12,6 @@ pub mod ids;
 pub mod limits;
 pub mod partition_state;
 pub mod plants;
+pub mod stop_cause;
 pub mod time;
 pub mod znode;

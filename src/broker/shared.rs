@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::config::Config;
 use crate::base::ids::{BrokerEpoch, TopicId, TopicPartition};
 use crate::base::plants::Plants;
+use crate::base::stop_cause::StopCause;
 use crate::controller::metadata::MetadataCache;
 use crate::log::LogError;
 use crate::replication::Proposal;
@@ -73,12 +74,18 @@ impl<R: Runtime> Shared<R> {
 
     /// This broker must stop, because going on could lose or corrupt what it promised to keep.
     pub fn fail(&self, reason: String) {
-        self.stop_for(Failure { reason, lost_writes: false });
+        self.stop_for(Failure { reason, ..Failure::default() });
+    }
+
+    /// As [`Shared::fail`], because the disk failed, of which nothing had been said to be durable.
+    pub fn fail_for_disk(&self, reason: String) {
+        self.stop_for(Failure { reason, cause: StopCause::Disk, ..Failure::default() });
     }
 
     /// As [`Shared::fail`], because a log failed.
     pub fn fail_for_log(&self, reason: String, error: &LogError) {
-        self.stop_for(Failure { reason, lost_writes: error.may_have_lost_writes() });
+        let (lost_writes, cause) = (error.may_have_lost_writes(), error.stop_cause());
+        self.stop_for(Failure { reason, lost_writes, cause });
     }
 
     fn stop_for(&self, failure: Failure) {
@@ -95,6 +102,8 @@ pub struct Failure {
     pub reason: String,
     /// Whether something that was written may be lost, although the host never lost power.
     pub lost_writes: bool,
+    /// The same as a type.
+    pub cause: StopCause,
 }
 
 /// Locks; a task that panicked while it held the lock has already been reported as our bug.

@@ -22,6 +22,7 @@ use super::server::{ClusterApi, Server};
 use super::shared::{Failure, PartitionProposal, Shared};
 use super::ticks;
 use crate::base::address::Address;
+use crate::base::stop_cause::StopCause;
 use crate::log::{LogError, clean_shutdown};
 use crate::runtime::{Either, Listener, Runtime, Task, select, timeout, watch};
 
@@ -41,8 +42,25 @@ pub enum BrokerError {
     #[error("cannot join the cluster: {0}")]
     Cluster(String),
     /// Going on could have lost what was promised.
-    #[error("stopped: {0}")]
-    Failed(String),
+    #[error("stopped: {reason}")]
+    Failed {
+        /// For the operator.
+        reason: String,
+        /// The same as a type.
+        cause: StopCause,
+    },
+}
+
+impl BrokerError {
+    /// What made the broker stop.
+    #[must_use]
+    pub fn stop_cause(&self) -> StopCause {
+        match self {
+            BrokerError::Log(error) => error.stop_cause(),
+            BrokerError::Failed { cause, .. } => cause.clone(),
+            BrokerError::Locked(_) | BrokerError::Cluster(_) => StopCause::Other,
+        }
+    }
 }
 
 /// The cluster plane of a running broker.
@@ -114,11 +132,11 @@ async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
 /// The broker must stop. Where writes may be lost for it, the next start must not take what it
 /// finds for whole.
 async fn fail<R: Runtime>(shared: &Shared<R>, failure: Option<Failure>) -> BrokerError {
-    let Failure { reason, lost_writes } = failure.unwrap_or_default();
+    let Failure { reason, lost_writes, cause } = failure.unwrap_or_default();
     if lost_writes {
         boot::forget(&shared.runtime, &shared.config.log_directory).await;
     }
-    BrokerError::Failed(reason)
+    BrokerError::Failed { reason, cause }
 }
 
 /// Stops before it has joined. It says that it stopped cleanly if it was found so, or if it was

@@ -33,7 +33,7 @@ pub(super) async fn checkpoint_high_watermarks<R: Runtime>(shared: Arc<Shared<R>
         }
         let done = checkpoint::write(&shared.runtime, &shared.config.log_directory, &high_watermarks).await;
         if let Err(error) = done {
-            return shared.fail(error.to_string());
+            return shared.fail_for_log(error.to_string(), &error);
         }
         written = Some(high_watermarks);
     }

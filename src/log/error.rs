@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::batch_header::BadBatch;
 use crate::base::ids::{LeaderEpoch, TopicId};
+use crate::base::stop_cause::StopCause;
 use crate::producer_state::Refused;
 
 /// Why the log did not do what it was asked.
@@ -133,6 +134,16 @@ impl LogError {
             LogError::Io { operation, .. } => *operation == "sync",
             LogError::Offline { .. } | LogError::Corrupt { .. } | LogError::Damaged { .. } => true,
             _ => false,
+        }
+    }
+
+    /// What this means for the node that stops because of it.
+    #[must_use]
+    pub fn stop_cause(&self) -> StopCause {
+        match self {
+            LogError::Corrupt { path, .. } | LogError::Damaged { path, .. } => StopCause::damage_in(path),
+            LogError::Io { .. } | LogError::Offline { .. } => StopCause::Disk,
+            _ => StopCause::Other,
         }
     }
 

@@ -1,9 +1,9 @@
 //! *lost-write*: a value provably committed, below the highest offset read, never polled.
 //! *unseen*: acknowledged with acks=all, above the log start, never polled by the end.
 //!
-//! Where the final phase read a partition from its log start to its end, only what the final
-//! phase returned counts as polled, so that a value which was once read and then vanished is lost
-//! too. Together the two cover every committed value: below the highest offset read it is lost,
+//! Where there was a final phase, which reads every partition from its log start to its end, only what
+//! it returned counts as polled, and a partition that it could not read is unseen as a whole. So a value
+//! which was once read and then vanished is lost too. Together the two cover every committed value: below the highest offset read it is lost,
 //! at or past it, it is unseen.
 //!
 //! False positives avoided: without a final read of the partition a value counts as passed over
@@ -78,7 +78,7 @@ impl Read {
                 _ => None,
             })
         };
-        let is_final = polls().any(|(_, last_phase, _)| last_phase);
+        let is_final = history.has_final_reads || polls().any(|(_, last_phase, _)| last_phase);
         let mut read = Read { is_final, highest: None, records: Vec::new(), spans: Vec::new() };
         for (from, _, records) in polls().filter(|(_, last_phase, _)| *last_phase || !is_final) {
             let Some(last) = records.iter().map(|(offset, _)| *offset).max() else { continue };
@@ -114,6 +114,7 @@ mod tests {
     use super::super::sightings::examples::Script;
     use super::*;
     use crate::history::Outcome;
+    use crate::history::kafka::Expected;
 
     #[test]
     fn a_committed_value_that_the_final_read_passed_over_is_lost() {
@@ -147,6 +148,15 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_the_final_phase_could_not_read_is_unseen() {
+        let mut script = Script::new();
+        script.acked(10, 0);
+        script.poll(1, 0, false, &[(0, 10)]);
+        script.history.has_final_reads = true;
+        assert_eq!(script.judge(check_unseen).violated, 1);
+    }
+
+    #[test]
     fn a_final_read_that_returns_nothing_leaves_all_unseen() {
         let mut script = Script::new();
         script.acked(10, 0);
@@ -163,7 +173,7 @@ mod tests {
         script.sent(-1, 13, Some(1), Outcome::Failed);
         script.sent(1, 14, None, Outcome::Ok(2));
         script.acked(15, 4);
-        script.history.log_starts.insert(0, 1);
+        script.history.expected.insert(0, Expected { retained: vec![(1, 1)], ..Expected::default() });
         script.poll(9, 1, true, &[(1, 10), (4, 15)]);
         assert!(script.judge(check_lost).passed());
         assert!(script.judge(check_unseen).passed());

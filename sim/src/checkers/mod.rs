@@ -11,6 +11,7 @@ pub mod aborted_read;
 pub mod availability;
 pub mod duplicate;
 pub mod inconsistent_offsets;
+pub mod lands_where_sent;
 pub mod linearizability;
 pub mod lost_write;
 pub mod nonmonotonic_send;
@@ -22,6 +23,7 @@ pub mod session_length;
 pub mod session_order;
 pub mod sightings;
 pub mod snapshot_read;
+pub mod unexpected_reset;
 pub mod write_cycle;
 
 use crate::history::coordinator::CoordinatorHistory;
@@ -33,17 +35,21 @@ use sightings::Sightings;
 #[must_use]
 pub fn check_kafka(history: &KafkaHistory) -> Vec<Findings> {
     let seen = Sightings::of(history);
+    // Durability is promised partition by partition.
+    let promised = seen.promised(history);
     vec![
-        inconsistent_offsets::check(history, &seen),
-        duplicate::check(history, &seen),
-        lost_write::check_lost(history, &seen),
-        lost_write::check_unseen(history, &seen),
+        inconsistent_offsets::check(history, &promised),
+        duplicate::check(history, &promised),
+        lost_write::check_lost(history, &promised),
+        lost_write::check_unseen(history, &promised),
         aborted_read::check(history, &seen),
+        lands_where_sent::check(history, &seen),
         phantom_read::check(history, &seen),
         poll_order::check_skips(history, &seen),
         poll_order::check_monotonic(history),
-        nonmonotonic_send::check(history, &seen),
-        write_cycle::check(history, &seen),
+        nonmonotonic_send::check(history, &promised),
+        unexpected_reset::check(history),
+        write_cycle::check(history, &promised),
     ]
 }
 

@@ -78,6 +78,13 @@ impl Sightings {
         Sightings { by_offset, sends }
     }
 
+    /// Those of partitions of which something is promised.
+    #[must_use]
+    pub fn promised(&self, history: &KafkaHistory) -> Self {
+        let kept = |one: &&Sighting| !history.is_beyond(one.partition);
+        Sightings { by_offset: self.by_offset.iter().filter(kept).copied().collect(), sends: self.sends.clone() }
+    }
+
     /// The sightings of `partition`, by offset.
     #[must_use]
     pub fn of_partition(&self, partition: PartitionIndex) -> &[Sighting] {
@@ -117,6 +124,7 @@ pub fn describe(history: &KafkaHistory, op: OpId) -> String {
         }
         Call::Poll { from, .. } => format!("poll of {name} from offset {from}"),
         Call::Reposition { .. } => format!("seek in {name}"),
+        Call::Reset { position, reason, .. } => format!("reset of {name} at {position} ({reason:?})"),
     };
     let until = operation.completed_ns.map_or("open".to_owned(), seconds);
     format!("op {op} (client {}, {} to {until}): {what}", operation.client, seconds(operation.invoked_ns))

@@ -1,6 +1,6 @@
 //! The next sync of a directory fails, once. It takes effect when a sync of a directory failed.
 
-use super::{Fault, io_error};
+use super::{Fault, fsync_failure};
 use crate::cluster::Cluster;
 use crate::engine::{DiskFault, DiskOperation, Effects};
 use crate::observed::{FaultNote, Node};
@@ -12,7 +12,7 @@ pub(super) struct DirectorySyncFailure {
 
 impl Fault for DirectorySyncFailure {
     fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
-        self.node.and_then(|node| io_error::notes(cluster, node))
+        self.node.and_then(|node| fsync_failure::notes(cluster, node))
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {
@@ -21,6 +21,10 @@ impl Fault for DirectorySyncFailure {
             let id = cluster.id(node);
             cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::SyncDirectory).once());
         }
+    }
+
+    fn at_end(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        Some(self.node.map(FaultNote::CallsWork).into_iter().collect())
     }
 
     fn heal(&mut self, cluster: &mut Cluster) {

@@ -12,8 +12,12 @@ pub(super) struct DiskFull {
 
 impl Fault for DiskFull {
     fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
-        // A write that was refused takes nothing away that was promised.
-        self.node.filter(|node| !matches!(cluster.part(*node), Part::Client(_))).map(|_| Vec::new())
+        match cluster.part(self.node?) {
+            Part::Client(_) => None,
+            Part::Coordinator(_) => Some(Vec::new()),
+            // A write that was refused takes nothing away that was promised.
+            Part::Broker(_) => Some(self.node.map(FaultNote::CallsFail).into_iter().collect()),
+        }
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {
@@ -23,6 +27,10 @@ impl Fault for DiskFull {
             let used = cluster.view().used_bytes(id);
             cluster.simulation.set_disk_capacity(id, Some(used));
         }
+    }
+
+    fn at_end(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        Some(self.node.map(FaultNote::CallsWork).into_iter().collect())
     }
 
     fn heal(&mut self, cluster: &mut Cluster) {

@@ -1,8 +1,8 @@
 //! Reads and writes of a disk fail, once or for as long as the fault lasts. It takes effect when a
 //! call failed.
 //!
-//! A broker may lose the replica for it, so that counts as a damaged disk. A coordinator stops and
-//! finds all that it had made durable once the disk works again: that takes nothing away.
+//! A node may stop for it, and finds all that it had written once the disk works again: nothing that
+//! was promised is taken away.
 
 use super::Fault;
 use super::form::Form;
@@ -16,12 +16,11 @@ pub(super) struct IoError {
     pub(super) sticky: bool,
 }
 
-/// What an error of a disk's calls takes away from a node.
-pub(super) fn notes(cluster: &Cluster, node: Node) -> Option<Vec<FaultNote>> {
+fn notes(cluster: &Cluster, node: Node) -> Option<Vec<FaultNote>> {
     match cluster.part(node) {
         Part::Client(_) => None,
         Part::Coordinator(_) => Some(Vec::new()),
-        Part::Broker(_) => Some(vec![FaultNote::DiskDamaged(node)]),
+        Part::Broker(_) => Some(vec![FaultNote::CallsFail(node)]),
     }
 }
 
@@ -38,6 +37,10 @@ impl Fault for IoError {
             let fault = DiskFault::error(operation);
             cluster.simulation.arm_disk_fault(id, if self.sticky { fault } else { fault.once() });
         }
+    }
+
+    fn at_end(&mut self, _cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        Some(self.node.map(FaultNote::CallsWork).into_iter().collect())
     }
 
     fn heal(&mut self, cluster: &mut Cluster) {

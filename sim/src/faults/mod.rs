@@ -221,13 +221,15 @@ impl Injector {
         }
     }
 
-    /// Ends all that still lasts, and starts all that is down.
-    pub fn heal_all(&mut self, cluster: &mut Cluster) {
+    /// Ends all that still lasts, and starts all that is down. From now on every disk works.
+    pub fn heal_all(&mut self, cluster: &mut Cluster) -> Vec<FaultNote> {
         for (at, mut active) in std::mem::take(&mut self.active) {
             active.fault.heal(cluster);
             self.close(at, &active, cluster);
         }
+        let notes = cluster.servers().into_iter().map(FaultNote::CallsWork).collect();
         cluster.start_all();
+        notes
     }
 
     /// Every fault of the schedule and its fate so far.

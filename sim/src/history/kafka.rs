@@ -16,6 +16,28 @@ pub type PartitionIndex = u16;
 /// A record as a poll returned it: its offset and its value.
 pub type Record = (i64, u64);
 
+/// Why a consumer cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetReason {
+    /// OFFSET_OUT_OF_RANGE.
+    OutOfRange,
+    /// What it had read was truncated (KIP-320).
+    Truncated,
+}
+
+/// What was promised of one partition, from the scenario, the inputs and the disks. Put together by
+/// whoever judges, never by a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// Since when nothing is promised any more, in virtual nanoseconds.
+    pub beyond_since_ns: Option<u64>,
+    /// The offset below which everything was once exposed to consumers.
+    pub exposed: i64,
+    /// The moves of the log's start that retention justified: when, and where to, ascending.
+    pub retained: Vec<(u64, i64)>,
+}
+
 /// What a client asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,10 +63,19 @@ pub enum Call {
         /// Whether it belongs to the final phase, which reads everything from the log start.
         last_phase: bool,
     },
-    /// The consumer's position was set: an assignment, a rebalance, a seek, a reset.
+    /// The consumer's position was set to the beginning of the log.
     Reposition {
         /// Whose position.
         partition: PartitionIndex,
+    },
+    /// The consumer was told that it cannot go on from its position.
+    Reset {
+        /// Whose position.
+        partition: PartitionIndex,
+        /// The position.
+        position: i64,
+        /// Why.
+        reason: ResetReason,
     },
 }
 
@@ -53,7 +84,10 @@ impl Call {
     #[must_use]
     pub fn partition(&self) -> PartitionIndex {
         match *self {
-            Call::Send { partition, .. } | Call::Poll { partition, .. } | Call::Reposition { partition } => partition,
+            Call::Send { partition, .. }
+            | Call::Poll { partition, .. }
+            | Call::Reposition { partition }
+            | Call::Reset { partition, .. } => partition,
         }
     }
 }
@@ -90,8 +124,10 @@ pub struct KafkaHistory {
     pub operations: Vec<KafkaOp>,
     /// All records that polls returned, one poll after the other.
     pub records: Vec<Record>,
-    /// Each partition's log start at the end of the run; 0 where absent.
-    pub log_starts: BTreeMap<PartitionIndex, i64>,
+    /// What was promised of each partition; where absent, everything.
+    pub expected: BTreeMap<PartitionIndex, Expected>,
+    /// Whether the run came to its final phase, in which one client reads every partition whole.
+    pub has_final_reads: bool,
 }
 
 impl KafkaHistory {
@@ -134,10 +170,24 @@ impl KafkaHistory {
         }
     }
 
-    /// The first offset that retention has kept.
+    /// The first offset that is still promised at the end of the run.
     #[must_use]
     pub fn log_start(&self, partition: PartitionIndex) -> i64 {
-        self.log_starts.get(&partition).copied().unwrap_or(0)
+        self.log_start_at(partition, u64::MAX)
+    }
+
+    /// The first offset that was still promised at `time_ns`.
+    #[must_use]
+    pub fn log_start_at(&self, partition: PartitionIndex, time_ns: u64) -> i64 {
+        let Some(expected) = self.expected.get(&partition) else { return 0 };
+        let later = expected.retained.partition_point(|(at_ns, _)| *at_ns <= time_ns);
+        expected.retained[..later].last().map_or(0, |(_, start)| *start)
+    }
+
+    /// Whether nothing is promised of the partition any more.
+    #[must_use]
+    pub fn is_beyond(&self, partition: PartitionIndex) -> bool {
+        self.expected.get(&partition).is_some_and(|expected| expected.beyond_since_ns.is_some())
     }
 
     /// The partition's name, for evidence.

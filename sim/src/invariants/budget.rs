@@ -2,9 +2,10 @@
 //! `min.insync.replicas` and the faults so far; and the question whether one more fault may be
 //! admitted. Written down before it is tested, and the same function answers both.
 //!
-//! - **Synced.** Any number of power cuts. Fewer than `min.insync.replicas` lost or damaged disks.
-//! - **Page cache.** Any number of process crashes. Power cuts or disk losses on at most
-//!   `min.insync.replicas - 1` replicas of a partition until those were re-admitted to the in-sync
+//! - **Synced.** Any number of power cuts and failed syncs. Fewer than `min.insync.replicas` lost or
+//!   damaged disks.
+//! - **Page cache.** Any number of process crashes and failed reads and writes. Power cuts, failed
+//!   syncs or disk losses on at most `min.insync.replicas - 1` replicas of a partition until those were re-admitted to the in-sync
 //!   set in a new incarnation.
 //! - **Both.** An intact copy up to the highest exposed high watermark remains on a member of the
 //!   in-sync or the eligible-leader set. Two good copies elsewhere are not enough: with the set
@@ -29,7 +30,7 @@ use crate::observed::{FaultNote, Node};
 /// What is counted against one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Replicas that lost power or a disk and were not re-admitted since.
+    /// Replicas that lost power, a sync or a disk and were not re-admitted since.
     pub lost: BTreeSet<Node>,
     /// Replicas whose disk was lost or damaged and that were not re-admitted since.
     pub disks: BTreeSet<Node>,
@@ -85,6 +86,12 @@ impl Budget {
     #[must_use]
     pub fn is_coordinator_beyond(&self) -> bool {
         self.coordinator_beyond_ns.is_some()
+    }
+
+    /// Since when nothing is promised of the partition at this index of the model, in virtual nanoseconds.
+    #[must_use]
+    pub fn beyond_since_ns(&self, partition: usize) -> Option<u64> {
+        self.partitions.get(&partition).and_then(|spent| spent.beyond_since_ns)
     }
 
     /// Whether anything went past the budget: then the whole run counts as one beyond it.
@@ -154,7 +161,7 @@ impl Budget {
 
     fn coordinators_lost_after(&self, model: &Model, note: &FaultNote) -> BTreeSet<Node> {
         let mut lost: BTreeSet<Node> = self.coordinators.keys().copied().collect();
-        if !matches!(note, FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_)) {
+        if matches!(note, FaultNote::DiskLost(_) | FaultNote::Rotted { .. }) {
             let servers: BTreeSet<&Node> = model.topology.servers.values().collect();
             lost.extend(note.nodes().iter().filter(|node| servers.contains(node)));
         }
@@ -174,9 +181,10 @@ fn spend(before: &Spent, partition: &Partition, note: &FaultNote) -> Spent {
     let mut spent = before.clone();
     for node in note.nodes().iter().filter(|node| partition.replicas.contains_key(node)) {
         match note {
-            FaultNote::ProcessCrashed(_) => {}
-            FaultNote::PowerLost(_) => drop(spent.lost.insert(*node)),
-            FaultNote::DiskLost(_) | FaultNote::DiskDamaged(_) | FaultNote::Rotted { .. } => {
+            FaultNote::CallsWork(_) => continue,
+            FaultNote::ProcessCrashed(_) | FaultNote::CallsFail(_) => {}
+            FaultNote::PowerLost(_) | FaultNote::SyncFails(_) => drop(spent.lost.insert(*node)),
+            FaultNote::DiskLost(_) | FaultNote::Rotted { .. } => {
                 spent.lost.insert(*node);
                 spent.disks.insert(*node);
             }
@@ -277,11 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_call_spends_nothing_and_a_failed_sync_what_the_page_cache_held() {
+        let mut synced = Cluster::synced();
+        synced.commit_three_batches();
+        [N3, N4, N5].into_iter().for_each(|node| synced.fault(FaultNote::SyncFails(node)));
+        assert!(!synced.invariants.budget().is_anything_beyond());
+        let mut cached = Cluster::page_cache();
+        cached.commit_three_batches();
+        [N3, N4].into_iter().for_each(|node| cached.fault(FaultNote::CallsFail(node)));
+        assert!(!cached.exceeds(FaultNote::CallsFail(N5)), "nothing that was written is lost by it");
+        cached.fault(FaultNote::SyncFails(N3));
+        assert!(cached.exceeds(FaultNote::SyncFails(N4)));
+    }
+
+    #[test]
     fn a_majority_of_coordinators_must_keep_their_disks() {
         let mut cluster = Cluster::page_cache();
         assert!(!cluster.exceeds(FaultNote::DiskLost(Node(0))));
         cluster.fault(FaultNote::DiskLost(Node(0)));
-        assert!(cluster.exceeds(FaultNote::DiskDamaged(Node(1))));
+        assert!(cluster.exceeds(FaultNote::DiskLost(Node(1))));
         assert!(!cluster.exceeds(FaultNote::PowerLost(vec![Node(0), Node(1), Node(2)])));
     }
 }

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn acknowledged_records_may_go_with_retention_and_unacknowledged_ones_with_an_election() {
-        let mut cluster = Cluster::page_cache();
+        let mut cluster = Cluster::with_retention(Some(0));
         cluster.commit_three_batches();
         cluster.append(N3, batch(6, 6, 1));
         cluster.log(N4, LogEvent::StartAdvanced { log_start: 5 });

@@ -12,7 +12,7 @@ use wyrdlog::base::ids::{
 };
 use wyrdlog::base::partition_state::{Durability, InSyncReplica, PartitionState};
 
-use super::model::Topology;
+use super::model::{Retention, TopicConfig, Topology};
 use super::{Depth, Invariants};
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
 use crate::tamper::Entry;
@@ -69,9 +69,20 @@ impl Cluster {
         Cluster::of_class(Durability::Synced)
     }
 
+    /// A page-cache cluster that keeps so many bytes, in segments of 1,000.
+    pub fn with_retention(bytes: Option<u64>) -> Self {
+        let mut topology = Self::topology(Durability::PageCache);
+        topology.retention.bytes = bytes;
+        Cluster::of(topology, Durability::PageCache)
+    }
+
     fn of_class(durability: Durability) -> Self {
+        Cluster::of(Self::topology(durability), durability)
+    }
+
+    fn of(topology: Topology, durability: Durability) -> Self {
         let mut cluster = Cluster {
-            invariants: Invariants::new(Self::topology(durability), Depth::Recomputed),
+            invariants: Invariants::new(topology, Depth::Recomputed),
             lives: BTreeMap::new(),
             now_ns: 0,
             zxid: 100,
@@ -90,7 +101,8 @@ impl Cluster {
         Topology {
             brokers: (1..=3).map(|broker| (BrokerId(broker), Node(broker as u16 + 2))).collect(),
             servers: (1..=3).map(|server| (ServerId(server), Node(server as u16 - 1))).collect(),
-            topics: BTreeMap::from([(Arc::from("t"), (2, durability))]),
+            topics: BTreeMap::from([(Arc::from("t"), TopicConfig { min_in_sync: 2, replicas: 3, durability })]),
+            retention: Retention { segment_bytes: 1_000, bytes: None, interval_ms: 1_000 },
             unclean_election: false,
         }
     }
@@ -105,6 +117,11 @@ impl Cluster {
 
     pub fn log(&mut self, node: Node, event: LogEvent) {
         self.see(node, Event::Log(partition(), event));
+    }
+
+    /// The disk of `node` holds these segments when the next event comes.
+    pub fn segments(&mut self, node: Node, segments: &[(i64, u64)]) {
+        self.invariants.disk_segments(node, partition(), segments.to_vec());
     }
 
     pub fn replica(&mut self, node: Node, event: ReplicaEvent) {
@@ -162,6 +179,10 @@ impl Cluster {
     }
 
     pub fn commit_state_as(&mut self, controller_epoch: i32, leader: Node, in_sync: &[Node]) {
+        self.commit(controller_epoch, leader, in_sync, Vec::new());
+    }
+
+    fn commit(&mut self, controller_epoch: i32, leader: Node, in_sync: &[Node], eligible_leaders: Vec<InSyncReplica>) {
         self.zxid += 1;
         self.partition_epoch += 1;
         let state = PartitionState {
@@ -170,7 +191,7 @@ impl Cluster {
             partition_epoch: self.partition_epoch,
             replicas: [N3, N4, N5].map(Self::broker).to_vec(),
             in_sync: self.members(in_sync),
-            eligible_leaders: Vec::new(),
+            eligible_leaders,
             last_known_leader: None,
         };
         let committed = ControllerEvent::Committed {
@@ -180,6 +201,12 @@ impl Cluster {
             zxid: Zxid(self.zxid),
         };
         self.see(N3, Event::Controller(committed));
+    }
+
+    /// The controller commits a state with an eligible-leader set.
+    pub fn commit_eligible(&mut self, leader: Node, in_sync: &[Node], eligible: &[Node]) {
+        let eligible_leaders = self.members(eligible);
+        self.commit(1, leader, in_sync, eligible_leaders);
     }
 
     pub fn append(&mut self, node: Node, batch: AppendedBatch) {

@@ -1,14 +1,19 @@
 //! *high_watermark_safety*: the high watermark never passes the log end (synced end, in that
 //! class) of any member of the maximal in-sync set that runs in the incarnation the set names,
-//! never moves while that set is smaller than `min.insync.replicas`, never goes back within a
-//! leader epoch; no consumer reads past it (Kip320 StrongIsr, KIP-497, KIP-966).
+//! never moves while the committed set that the leader was last told is smaller than
+//! `min.insync.replicas`, never goes back within a leader epoch; no consumer reads past it
+//! (Kip320 StrongIsr, KIP-497, KIP-966).
+//!
+//! The durability class and `min.insync.replicas` are the scenario's, and the maximal set is put
+//! together from what the coordinator committed, what the leader was told and whom its proposals
+//! named. What the leader says of any of these is a claim.
 //!
 //! False positives avoided: a member that is down, or runs in another incarnation, is not the
 //! replica that is named; a new leader's high watermark may start below the old one's.
 
-use wyrdlog::base::event::{Event, ReplicaEvent};
+use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::LeaderEpoch;
-use wyrdlog::base::partition_state::InSyncReplica;
+use wyrdlog::base::partition_state::Durability;
 
 use super::model::{Partition, Role};
 use super::{Invariant, Seen, World};
@@ -20,13 +25,11 @@ pub struct HighWatermarkSafety {
     findings: Findings,
 }
 
-/// A leader's announcement.
+/// A leader's announcement. What it says of sets and configuration is not taken for granted.
 #[derive(Clone, Copy)]
-struct Move<'e> {
+struct Move {
     leader_epoch: LeaderEpoch,
     high_watermark: i64,
-    maximal_in_sync: &'e [InSyncReplica],
-    min_in_sync: usize,
 }
 
 impl HighWatermarkSafety {
@@ -36,7 +39,7 @@ impl HighWatermarkSafety {
         HighWatermarkSafety { findings: Findings::new(Property::HighWatermarkSafety) }
     }
 
-    fn moved(&mut self, world: World<'_>, seen: Seen<'_>, partition: &Partition, to: Move<'_>) {
+    fn moved(&mut self, world: World<'_>, seen: Seen<'_>, partition: &Partition, to: Move) {
         let Some(replica) = world.model.replica(seen) else { return };
         let (node, name, high_watermark) = (seen.node(), &partition.name, to.high_watermark);
         let involved = [seen.ordinal];
@@ -47,11 +50,10 @@ impl HighWatermarkSafety {
             });
         }
         if high_watermark > before {
-            let size = to.maximal_in_sync.len();
-            self.findings.check(size >= to.min_in_sync, seen.time_ns(), involved, || {
+            let (size, least) = (replica.told_in_sync.len(), partition.min_in_sync);
+            self.findings.check(size >= least, seen.time_ns(), involved, || {
                 format!(
-                    "{node} moved the high watermark of {name} to {high_watermark} with {size} in the maximal in-sync set, fewer than min.insync.replicas={}",
-                    to.min_in_sync
+                    "{node} moved the high watermark of {name} to {high_watermark} while the in-sync set that it was last told has {size} members, fewer than min.insync.replicas={least}",
                 )
             });
         }
@@ -61,7 +63,7 @@ impl HighWatermarkSafety {
                 "the high watermark {high_watermark} of {name} is past the counted log end {own} of its leader, {node}"
             )
         });
-        for member in to.maximal_in_sync {
+        for member in partition.maximal_in_sync(replica) {
             let Some(at) = world.model.runs_as(member.broker, member.broker_epoch) else { continue };
             let Some(follower) = partition.replicas.get(&at).filter(|follower| follower.is_open) else { continue };
             let end = follower.counted_end(partition.durability);
@@ -72,6 +74,14 @@ impl HighWatermarkSafety {
                 )
             });
         }
+    }
+
+    /// A log is kept as its topic was configured, whatever the broker takes that to be.
+    fn opened(&mut self, seen: Seen<'_>, partition: &Partition, durability: Durability) {
+        self.findings.check(durability == partition.durability, seen.time_ns(), [seen.ordinal], || {
+            let (node, name, configured) = (seen.node(), &partition.name, partition.durability);
+            format!("{node} keeps {name} as {durability:?}, which was configured as {configured:?} (flush.messages)")
+        });
     }
 
     fn served(&mut self, world: World<'_>, seen: Seen<'_>, partition: &Partition, end: i64, claimed: i64) {
@@ -92,16 +102,16 @@ impl Default for HighWatermarkSafety {
 
 impl Invariant for HighWatermarkSafety {
     fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
-        let (Event::Replica(_, event), Some(at)) = (&seen.observed.event, seen.partition) else { return };
+        let Some(at) = seen.partition else { return };
         let partition = &world.model.partitions[at];
+        let event = match &seen.observed.event {
+            Event::Log(_, LogEvent::Opened { durability, .. }) => return self.opened(seen, partition, *durability),
+            Event::Replica(_, event) => event,
+            _ => return,
+        };
         match event {
-            ReplicaEvent::HighWatermark { leads: true, leader_epoch, high_watermark, maximal_in_sync, min_in_sync } => {
-                let to = Move {
-                    leader_epoch: *leader_epoch,
-                    high_watermark: *high_watermark,
-                    maximal_in_sync,
-                    min_in_sync: *min_in_sync,
-                };
+            ReplicaEvent::HighWatermark { leads: true, leader_epoch, high_watermark, .. } => {
+                let to = Move { leader_epoch: *leader_epoch, high_watermark: *high_watermark };
                 self.moved(world, seen, partition, to);
             }
             ReplicaEvent::Served { end, high_watermark } => self.served(world, seen, partition, *end, *high_watermark),

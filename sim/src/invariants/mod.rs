@@ -10,6 +10,8 @@
 
 pub mod budget;
 pub mod committed_survives;
+pub mod damage_explained;
+pub mod eligible_completeness;
 pub mod fenced_stays_fenced;
 pub mod high_watermark_progress;
 pub mod high_watermark_safety;
@@ -22,13 +24,14 @@ pub mod nothing_garbage;
 pub mod one_leader_per_epoch;
 pub mod recovered_prefix;
 pub mod replica_log;
+pub mod retention_justified;
 pub mod session_safety;
 pub mod state_machine_safety;
 pub mod watch_order;
 
 use wyrdlog::base::ids::TopicPartition;
 
-use crate::observed::{DiskLog, FaultNote, Node, Observed};
+use crate::observed::{DiskLog, FaultNote, Node, Observed, Segments};
 use crate::probes::Probes;
 use crate::verdict::Findings;
 use budget::Budget;
@@ -118,6 +121,9 @@ impl Invariants {
             Box::new(high_watermark_safety::HighWatermarkSafety::new()),
             Box::new(high_watermark_progress::HighWatermarkProgress::new()),
             Box::new(isr_completeness::IsrCompleteness::new()),
+            Box::new(eligible_completeness::EligibleCompleteness::new()),
+            Box::new(damage_explained::DamageExplained::new()),
+            Box::new(retention_justified::RetentionJustified::new()),
             Box::new(fenced_stays_fenced::FencedStaysFenced::new()),
             Box::new(idempotent_order::IdempotentOrder::new()),
             Box::new(state_machine_safety::StateMachineSafety::new()),
@@ -154,6 +160,12 @@ impl Invariants {
     pub fn disk_log(&mut self, node: Node, partition: TopicPartition, mut log: DiskLog) {
         self.model.leave_out_rot(node, &partition, &mut log);
         self.model.on_disk = Some((node, partition, log));
+    }
+
+    /// What segment files the disk of `node` holds of a log at this moment. Call it before the event
+    /// that says that the log was opened, or begins later.
+    pub fn disk_segments(&mut self, node: Node, partition: TopicPartition, segments: Segments) {
+        self.model.segments = Some((node, partition, segments));
     }
 
     /// Takes note of a fault that took effect. Call it in the instant of the fault, before any

@@ -13,12 +13,43 @@ use wyrdlog::base::event::{AppendedBatch, BrokerEvent, ControllerEvent, Event, L
 use wyrdlog::base::ids::{
     BrokerEpoch, BrokerId, LeaderEpoch, ProducerEpoch, ProducerId, ServerId, TopicPartition, Zxid,
 };
-use wyrdlog::base::partition_state::{Durability, PartitionState};
+use wyrdlog::base::partition_state::{Durability, InSyncReplica, PartitionState};
 
 use super::Seen;
 use super::budget::Budget;
 use super::replica_log::ReplicaLog;
-use crate::observed::{BadBytes, DiskLog, FaultNote, Incarnation, Node};
+use super::retention_justified;
+use crate::observed::{BadBytes, DiskLog, FaultNote, Incarnation, Node, Segments};
+
+/// What a topic was configured with, by the scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `min.insync.replicas`.
+    pub min_in_sync: usize,
+    /// How many replicas each partition has.
+    pub replicas: usize,
+    /// Its durability class.
+    pub durability: Durability,
+}
+
+impl TopicConfig {
+    /// How many members the committed in-sync set must have before the high watermark may move.
+    #[must_use]
+    pub fn effective_min_in_sync(&self) -> usize {
+        self.min_in_sync.min(self.replicas).max(1)
+    }
+}
+
+/// The brokers' retention, by the scenario.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `log.segment.bytes`.
+    pub segment_bytes: u64,
+    /// `log.retention.bytes`; none keeps everything.
+    pub bytes: Option<u64>,
+    /// `log.retention.check.interval.ms`.
+    pub interval_ms: u64,
+}
 
 /// Who is who, and what was configured.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +58,10 @@ pub struct Topology {
     pub brokers: BTreeMap<BrokerId, Node>,
     /// The coordinator servers' machines.
     pub servers: BTreeMap<ServerId, Node>,
-    /// Each topic's `min.insync.replicas` and durability class.
-    pub topics: BTreeMap<Arc<str>, (usize, Durability)>,
+    /// What each topic was configured with.
+    pub topics: BTreeMap<Arc<str>, TopicConfig>,
+    /// How long records are kept.
+    pub retention: Retention,
     /// Whether `unclean.leader.election.enable` is on. Where it is off, every leader counts as clean.
     pub unclean_election: bool,
 }
@@ -52,7 +85,7 @@ pub struct Suffered {
     pub power_lost: bool,
     /// The disk was lost or swapped.
     pub disk_lost: bool,
-    /// Calls failed, or the node said so: what was being written may be there in part, or not at all.
+    /// Calls failed: what was being written may be there in part, or not at all.
     pub calls_failed: bool,
     /// Bytes at rest were damaged.
     pub damaged: bool,
@@ -73,6 +106,12 @@ pub struct Replica {
     pub leader_epoch: Option<LeaderEpoch>,
     /// Its high watermark.
     pub high_watermark: i64,
+    /// As a leader: the committed set that it was last told.
+    pub told_in_sync: Vec<InSyncReplica>,
+    /// As a leader: everyone whom its proposals named since.
+    pub named: Vec<InSyncReplica>,
+    /// When it truncated last in this incarnation, in virtual nanoseconds.
+    pub truncated_ns: Option<u64>,
     /// What its disk went through.
     pub suffered: Suffered,
 }
@@ -106,12 +145,15 @@ pub struct Partition {
     pub name: TopicPartition,
     /// What is promised of its records.
     pub durability: Durability,
-    /// `min.insync.replicas`.
+    /// `min.insync.replicas`, no more than there are replicas.
     pub min_in_sync: usize,
     /// Its replicas.
     pub replicas: BTreeMap<Node, Replica>,
     /// The state that the coordinator holds, with its zxid.
     pub state: Option<(Zxid, PartitionState)>,
+    /// The moves of the log's start that its configuration or its leader's start justified: when, and
+    /// where to, ascending. Nobody is promised what is below the last.
+    pub retained: Vec<(u64, i64)>,
     /// The highest high watermark that a leader ever had.
     pub exposed: i64,
     /// The highest high watermark that leaders of each epoch had.
@@ -124,6 +166,8 @@ pub struct Partition {
     pub leading: Option<(LeaderEpoch, Node)>,
     /// Each producer's last batch in that leader's log.
     pub producers: BTreeMap<ProducerId, ProducerTail>,
+    /// The eligible-leader set from which the present leader may have come.
+    pub eligible_before: Vec<InSyncReplica>,
     /// Whether a leader was elected from outside of the in-sync and eligible sets, as configured.
     pub unclean: bool,
 }
@@ -152,8 +196,12 @@ pub struct Model {
     pub lives: BTreeMap<Node, Life>,
     /// What a disk holds of the log whose opening is the next event, where somebody looked.
     pub on_disk: Option<(Node, TopicPartition, DiskLog)>,
+    /// What segment files a disk holds of the log whose opening or new start is the next event.
+    pub segments: Option<(Node, TopicPartition, Segments)>,
     /// Files whose bytes at rest were damaged. Nobody need have noticed yet.
     pub rotted: BTreeSet<(Node, String)>,
+    /// Nodes on whose disks calls fail at present, with how many faults make them.
+    failing: BTreeMap<Node, usize>,
     names: BTreeMap<TopicPartition, usize>,
 }
 
@@ -176,8 +224,9 @@ impl Model {
         if let Some(index) = self.names.get(name) {
             return Some(*index);
         }
-        let (min_in_sync, durability) =
-            self.topology.topics.get(&name.topic).copied().unwrap_or((1, Durability::default()));
+        let config = self.topology.topics.get(&name.topic);
+        let min_in_sync = config.map_or(1, TopicConfig::effective_min_in_sync);
+        let durability = config.map_or_else(Durability::default, |config| config.durability);
         self.names.insert(name.clone(), self.partitions.len());
         self.partitions.push(Partition {
             name: name.clone(),
@@ -185,12 +234,14 @@ impl Model {
             min_in_sync,
             replicas: BTreeMap::new(),
             state: None,
+            retained: Vec::new(),
             exposed: 0,
             exposed_in: BTreeMap::new(),
             committed: Vec::new(),
             acknowledged: BTreeMap::new(),
             leading: None,
             producers: BTreeMap::new(),
+            eligible_before: Vec::new(),
             unclean: false,
         });
         Some(self.partitions.len() - 1)
@@ -226,6 +277,19 @@ impl Model {
         (*node == seen.node() && partition == name).then_some(log)
     }
 
+    /// Whether calls of this disk fail at present.
+    #[must_use]
+    pub fn calls_fail(&self, node: Node) -> bool {
+        self.failing.get(&node).is_some_and(|faults| *faults > 0)
+    }
+
+    /// Whether bytes at rest were damaged in a file of this replica.
+    #[must_use]
+    pub fn has_rot_in(&self, node: Node, partition: &TopicPartition) -> bool {
+        let directory = partition.to_string();
+        self.rotted.iter().any(|(at, path)| *at == node && is_file_in(path, &directory))
+    }
+
     /// The machine of `broker`, if it runs as `broker_epoch` at this moment.
     #[must_use]
     pub fn runs_as(&self, broker: BrokerId, broker_epoch: BrokerEpoch) -> Option<Node> {
@@ -241,8 +305,11 @@ impl Model {
         match (&seen.observed.event, seen.partition) {
             (Event::Log(_, event), Some(at)) => {
                 let on_disk = self.on_disk(seen).cloned();
-                self.partitions[at].take_log(node, event, on_disk.as_ref());
+                let calls_fail = self.calls_fail(node);
+                self.note_start(seen, at, event);
+                self.partitions[at].take_log(node, event, on_disk.as_ref(), calls_fail);
                 self.on_disk = None;
+                self.segments = None;
             }
             (Event::Replica(_, event), Some(at)) => {
                 if let ReplicaEvent::BecameLeader { broker_epoch, .. } = event {
@@ -273,11 +340,31 @@ impl Model {
         }
     }
 
+    /// Takes a log's new start for what is promised, where it is justified.
+    fn note_start(&mut self, seen: Seen<'_>, at: usize, event: &LogEvent) {
+        if let LogEvent::Truncated { .. } = event
+            && let Some(replica) = self.partitions[at].replicas.get_mut(&seen.node())
+        {
+            replica.truncated_ns = Some(seen.time_ns());
+        }
+        let (LogEvent::StartAdvanced { log_start } | LogEvent::Opened { log_start, .. }) = event else { return };
+        let justified = retention_justified::is_justified(self, seen, *log_start) == Some(true);
+        let partition = &mut self.partitions[at];
+        if justified && *log_start > partition.justified_start() && *log_start <= partition.exposed {
+            partition.retained.push((seen.time_ns(), *log_start));
+        }
+    }
+
     /// Takes note of a fault.
     pub fn fault(&mut self, note: &FaultNote) {
         match note {
             FaultNote::DiskLost(lost) => self.rotted.retain(|(node, _)| node != lost),
             FaultNote::Rotted { node, path } => drop(self.rotted.insert((*node, path.clone()))),
+            FaultNote::CallsFail(node) | FaultNote::SyncFails(node) => *self.failing.entry(*node).or_default() += 1,
+            FaultNote::CallsWork(node) => {
+                let failing = self.failing.entry(*node).or_default();
+                *failing = failing.saturating_sub(1);
+            }
             _ => {}
         }
         for node in note.nodes() {
@@ -288,10 +375,10 @@ impl Model {
             for partition in &mut self.partitions {
                 let Some(replica) = partition.replicas.get_mut(node) else { continue };
                 match note {
-                    FaultNote::ProcessCrashed(_) => {}
+                    FaultNote::ProcessCrashed(_) | FaultNote::CallsWork(_) => {}
                     FaultNote::PowerLost(_) => replica.suffered.power_lost = true,
                     FaultNote::DiskLost(_) => replica.suffered.disk_lost = true,
-                    FaultNote::DiskDamaged(_) => replica.suffered.calls_failed = true,
+                    FaultNote::CallsFail(_) | FaultNote::SyncFails(_) => replica.suffered.calls_failed = true,
                     // What rots in another log, or beside all of them, is no excuse for this one.
                     FaultNote::Rotted { path, .. } => {
                         replica.suffered.damaged |= is_file_in(path, &partition.name.to_string());
@@ -321,7 +408,7 @@ impl Model {
             for partition in &mut self.partitions {
                 if let Some(replica) = partition.replicas.get_mut(&seen.observed.node) {
                     (replica.is_open, replica.role, replica.leader_epoch) = (false, Role::None, None);
-                    replica.high_watermark = 0;
+                    (replica.high_watermark, replica.truncated_ns) = (0, None);
                 }
             }
         }
@@ -352,12 +439,32 @@ impl Partition {
         })
     }
 
+    /// The maximal in-sync set of the leader `replica`: the committed set that it was last told, all
+    /// whom its proposals named since, and what the coordinator holds by now for its epoch.
+    pub fn maximal_in_sync(&self, replica: &Replica) -> BTreeSet<InSyncReplica> {
+        let committed = self.state.iter().filter(|(_, state)| Some(state.leader_epoch) == replica.leader_epoch);
+        let committed = committed.flat_map(|(_, state)| &state.in_sync);
+        replica.told_in_sync.iter().chain(&replica.named).chain(committed).copied().collect()
+    }
+
     /// The highest high watermark ever exposed in an epoch up to `leader_epoch`: what a leader of
     /// that epoch must hold. One that learns late of an election, after a later one, need not hold
     /// what was committed in between, and cannot commit anything itself.
     #[must_use]
     pub fn exposed_up_to(&self, leader_epoch: LeaderEpoch) -> i64 {
         self.exposed_in.range(..=leader_epoch).map(|(_, highest)| *highest).max().unwrap_or(0)
+    }
+
+    /// The highest log start that was justified so far.
+    #[must_use]
+    pub fn justified_start(&self) -> i64 {
+        self.retained.last().map_or(0, |(_, start)| *start)
+    }
+
+    /// Whether `node` was last named as an eligible leader, in whatever incarnation, before it was elected.
+    #[must_use]
+    pub fn was_eligible(&self, model: &Model, node: Node) -> bool {
+        self.eligible_before.iter().any(|member| model.topology.brokers.get(&member.broker) == Some(&node))
     }
 
     /// Whether `node` is the latest leader. A deposed one that has not heard of it is not.
@@ -368,14 +475,13 @@ impl Partition {
         epoch.is_some_and(|epoch| self.leading == Some((epoch, node)))
     }
 
-    fn take_log(&mut self, node: Node, event: &LogEvent, on_disk: Option<&DiskLog>) {
+    fn take_log(&mut self, node: Node, event: &LogEvent, on_disk: Option<&DiskLog>, calls_fail: bool) {
         let replica = self.replicas.entry(node).or_default();
         match event {
-            LogEvent::Opened { log_start, log_end, durability, .. } => {
-                self.durability = *durability;
+            LogEvent::Opened { log_start, log_end, .. } => {
                 replica.log.reopen(*log_start, *log_end, on_disk);
                 replica.synced_end = replica.synced_end.min(*log_end);
-                replica.suffered = Suffered::default();
+                replica.suffered = Suffered { calls_failed: calls_fail, ..Suffered::default() };
                 replica.is_open = true;
             }
             LogEvent::Appended { batch, log_end } => {
@@ -394,7 +500,8 @@ impl Partition {
             }
             LogEvent::Rolled { .. } => {}
             LogEvent::StartAdvanced { log_start } => replica.log.advance_start(*log_start),
-            LogEvent::Damaged { .. } => replica.suffered.calls_failed = true,
+            // A claim, which `damage_explained` holds against the faults that struck.
+            LogEvent::Damaged { .. } => {}
         }
     }
 
@@ -404,16 +511,28 @@ impl Partition {
             ReplicaEvent::BecameLeader { leader_epoch, high_watermark, .. } => {
                 (replica.role, replica.leader_epoch) = (Role::Leader, Some(*leader_epoch));
                 replica.high_watermark = *high_watermark;
+                replica.told_in_sync.clear();
+                replica.named.clear();
                 self.lead(node, *leader_epoch);
             }
             ReplicaEvent::BecameFollower { leader_epoch, .. } => {
                 (replica.role, replica.leader_epoch) = (Role::Follower, Some(*leader_epoch));
             }
             ReplicaEvent::Stopped => replica.role = Role::None,
-            ReplicaEvent::HighWatermark { leads, leader_epoch, high_watermark, min_in_sync, .. } => {
+            ReplicaEvent::InSync { committed, proposed, .. } => {
+                replica.told_in_sync.clone_from(committed);
+                match proposed {
+                    Some(proposed) => {
+                        let new = proposed.iter().filter(|member| !replica.named.contains(member));
+                        let new: Vec<InSyncReplica> = new.copied().collect();
+                        replica.named.extend(new);
+                    }
+                    None => replica.named.clear(),
+                }
+            }
+            ReplicaEvent::HighWatermark { leads, leader_epoch, high_watermark, .. } => {
                 replica.high_watermark = *high_watermark;
                 if *leads {
-                    self.min_in_sync = *min_in_sync;
                     self.expose(node, *leader_epoch, *high_watermark);
                 }
             }
@@ -464,6 +583,10 @@ impl Partition {
         }
         for node in state.replicas.iter().filter_map(|broker| brokers.get(broker)) {
             self.replicas.entry(*node).or_default();
+        }
+        let elected = self.state.as_ref().filter(|(_, old)| old.leader_epoch < state.leader_epoch);
+        if let Some((_, old)) = elected {
+            self.eligible_before.clone_from(&old.eligible_leaders);
         }
         self.state = Some((zxid, state.clone()));
     }

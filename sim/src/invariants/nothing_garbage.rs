@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_replica_whose_disk_was_damaged_is_left_out() {
         let (mut cluster, mut files) = two_batches();
-        cluster.fault(crate::observed::FaultNote::DiskDamaged(N3));
+        cluster.fault(crate::observed::FaultNote::CallsFail(N3));
         files.0.clear();
         assert_eq!(judge(&cluster, &files).violated, 0);
     }

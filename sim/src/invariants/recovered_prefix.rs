@@ -111,10 +111,10 @@ mod tests {
     #[test]
     fn a_failing_disk_that_loses_synced_records_is_rejected() {
         let mut cluster = written();
-        cluster.fault(FaultNote::DiskDamaged(N3));
+        cluster.fault(FaultNote::SyncFails(N3));
         cluster.restart(N3, 0, 2);
         cluster.assert_clean(Property::RecoveredPrefix);
-        cluster.fault(FaultNote::DiskDamaged(N3));
+        cluster.fault(FaultNote::CallsFail(N3));
         cluster.restart(N3, 0, 1);
         assert_eq!(cluster.violated(Property::RecoveredPrefix), 1);
     }

@@ -152,16 +152,19 @@ fn notes(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -
         verdict.faults.iter().filter_map(|struck| struck.lasted_ns).flat_map(|(a, b)| [a, b]).collect();
     let noted = entries.iter().filter_map(|entry| match entry {
         Entry::Fault { time_ns, note } => Some((*time_ns, note)),
-        Entry::Event(_) | Entry::Disk { .. } => None,
+        Entry::Event(_) | Entry::Disk { .. } | Entry::Segments { .. } => None,
     });
     let line = |(time_ns, note): (u64, &FaultNote)| {
         let text = match note {
             FaultNote::Rotted { node, path } => format!("bytes of {path} rot on {}'s disk", names.of(*node)),
+            // A fault's end says so itself.
+            FaultNote::CallsWork(_) => return None,
             _ if told.contains(&time_ns) => return None,
             FaultNote::ProcessCrashed(node) => format!("{} ends by itself, to be started again", names.of(*node)),
             FaultNote::DiskLost(node) => format!("{} is given an empty disk by its operator", names.of(*node)),
             FaultNote::PowerLost(nodes) => format!("{}: power is lost", names.list(nodes)),
-            FaultNote::DiskDamaged(node) => format!("calls of {}'s disk fail", names.of(*node)),
+            FaultNote::CallsFail(node) => format!("calls of {}'s disk fail", names.of(*node)),
+            FaultNote::SyncFails(node) => format!("a sync of {}'s disk fails", names.of(*node)),
         };
         let shown = filter.has_instant(time_ns) && filter.has_nodes(note.nodes());
         shown.then_some(Line { time_ns, mark: Mark::Strike, node: None, text })
@@ -172,7 +175,7 @@ fn notes(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -
 fn events(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -> Vec<Line> {
     let observed = entries.iter().filter_map(|entry| match entry {
         Entry::Event(observed) => Some(observed),
-        Entry::Fault { .. } | Entry::Disk { .. } => None,
+        Entry::Fault { .. } | Entry::Disk { .. } | Entry::Segments { .. } => None,
     });
     let involved = involved(verdict);
     let mut planted = BTreeSet::new();

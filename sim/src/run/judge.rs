@@ -9,24 +9,27 @@ use crate::checkers::{replay_equals_live, right_refusal, session_length};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::coordinator::CoordinatorHistory;
-use crate::history::kafka::{Call, KafkaHistory};
+use crate::history::kafka::{Call, Expected, KafkaHistory};
 use crate::history::sessions::SessionHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
+use crate::invariants::retention_justified::verify_segments;
 use crate::watcher::Occasions;
 
 impl Driver<'_> {
     /// Ends the run and judges it.
     pub(super) fn judge(self) -> Run {
         let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
-        let log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
-        let after_healing = self.after_healing(&registers, &log);
+        let mut log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
+        self.expect(&mut log);
+        let after_healing = self.after_healing(&registers);
         let mut watcher = self.watcher.borrow_mut();
         watcher.invariants.finish(self.cluster.simulation.now_ns());
         let committed = std::mem::take(&mut watcher.committed);
         let mut findings = watcher.invariants.findings();
         findings.push(self.on_disk(watcher.invariants.model()));
+        findings.push(self.segments(watcher.invariants.model()));
         findings.push(self.stays_up());
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
@@ -38,17 +41,18 @@ impl Driver<'_> {
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
         findings.push(right_refusal::check(&sessions, &nodes));
-        let beyond_budget = watcher.invariants.budget().is_anything_beyond();
-        // Past the budget, and after a node failed for good, what remains is no promise.
-        if self.failure.is_none() && !beyond_budget {
-            findings.push(super::availability::check(&after_healing));
+        let budget = watcher.invariants.budget();
+        let (beyond_budget, coordinator_beyond) = (budget.is_anything_beyond(), budget.is_coordinator_beyond());
+        // After a node failed for good, and without a coordinator, what remains is no promise.
+        if self.failure.is_none() && !coordinator_beyond {
+            findings.push(super::availability::check(&after_healing, &log));
         }
-        if beyond_budget {
+        if coordinator_beyond {
             findings.retain(|one| !one.property.is_durability() || one.violated == 0);
         }
         let mut requests = Requests::default();
         count(&mut requests, &registers.operations, self.injector.struck());
-        let calls = log.operations.iter().filter(|op| !matches!(op.call, Call::Reposition { .. }));
+        let calls = log.operations.iter().filter(|op| matches!(op.call, Call::Send { .. } | Call::Poll { .. }));
         count(&mut requests, calls, self.injector.struck());
         let verdict = self.verdict(&watcher, findings, requests, beyond_budget);
         let entries = watcher.entries.take();
@@ -145,13 +149,61 @@ impl Driver<'_> {
         verify_against_disk(model, disk_of, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
     }
 
-    fn after_healing(&self, registers: &CoordinatorHistory, log: &KafkaHistory) -> AfterHealing {
+    /// Compares the segment files with what was configured.
+    fn segments(&self, model: &Model) -> Findings {
+        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
+        let now_ns = self.cluster.simulation.now_ns();
+        let quiet_ms = if self.has_final_reads { (now_ns / 1_000_000).saturating_sub(self.load_ends_ms()) } else { 0 };
+        verify_segments(model, disk_of, Path::new(LOG_DIRECTORY), (now_ns, quiet_ms))
+    }
+
+    fn load_ends_ms(&self) -> u64 {
+        self.plan.phases.total_ms() - self.plan.phases.final_reads_ms
+    }
+
+    /// Writes down what was promised of each partition, for the checkers of the history.
+    fn expect(&self, log: &mut KafkaHistory) {
+        let watcher = self.watcher.borrow();
+        let (model, budget) = (watcher.invariants.model(), watcher.invariants.budget());
+        log.has_final_reads = self.has_final_reads && self.failure.is_none();
+        for (index, name) in (0..).zip(&log.partitions) {
+            let Some(at) = model.partitions.iter().position(|partition| partition.name == *name) else { continue };
+            let partition = &model.partitions[at];
+            let expected = Expected {
+                beyond_since_ns: budget.beyond_since_ns(at),
+                exposed: partition.exposed,
+                retained: partition.retained.clone(),
+            };
+            log.expected.insert(index, expected);
+        }
+    }
+
+    /// Whether nothing is left to wait for: every promised partition is whole and was read to its end.
+    pub(super) fn has_converged(&self) -> bool {
+        let watcher = self.watcher.borrow();
+        let (model, budget) = (watcher.invariants.model(), watcher.invariants.budget());
+        let read = self.clients.produce_consume.as_ref().map(|workload| workload.read_at_last()).unwrap_or_default();
+        let is_whole = |(at, partition): (usize, &Partition)| {
+            let health = health(partition, 0);
+            let equal = health.logs.windows(2).all(|pair| (pair[0].1, pair[0].2) == (pair[1].1, pair[1].2));
+            let reached = read.get(&partition.name).copied().unwrap_or(0);
+            let is_read = reached >= partition.exposed || partition.exposed <= partition.justified_start();
+            budget.is_beyond(at) || (health.has_leader && health.in_sync == health.replicas && equal && is_read)
+        };
+        let applied: Vec<_> = self.topology.servers.values().map(|node| watcher.applied.get(node)).collect();
+        model.partitions.iter().enumerate().all(is_whole) && applied.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    fn after_healing(&self, registers: &CoordinatorHistory) -> AfterHealing {
         let phases = self.plan.phases;
         let healed_ns = (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
-        let mut completed: BTreeMap<Client, u32> = self.clients.expected.iter().map(|client| (*client, 0)).collect();
+        let load_ends_ns = self.load_ends_ms() * 1_000_000;
+        let clients = self.clients.of_coordinator.iter();
+        let mut completed: BTreeMap<Client, u32> = clients.map(|client| (*client, 0)).collect();
         count_completed(&mut completed, &registers.operations, healed_ns);
-        count_completed(&mut completed, &log.operations, healed_ns);
         let watcher = self.watcher.borrow();
+        let health_at_end =
+            |partition: &Partition| health(partition, self.exposed_at_bound.get(&partition.name).copied().unwrap_or(0));
         let servers = self.topology.servers.values();
         let coordinators = servers.map(|node| {
             let (index, digest) = watcher.applied.get(node).copied().unwrap_or_default();
@@ -159,11 +211,12 @@ impl Driver<'_> {
         });
         AfterHealing {
             healed_ns,
+            bound_ns: self.bound_ns(),
+            load_ends_ns,
             seen_ns: self.cluster.simulation.now_ns(),
             completed,
-            partitions: watcher.invariants.model().partitions.iter().map(health).collect(),
+            partitions: watcher.invariants.model().partitions.iter().map(health_at_end).collect(),
             coordinators: coordinators.collect(),
-            restarted: Vec::new(),
         }
     }
 }
@@ -186,7 +239,7 @@ fn merge(all: impl Iterator<Item = Evaluated>) -> Vec<Evaluated> {
     merged.into_values().collect()
 }
 
-fn health(partition: &Partition) -> PartitionHealth {
+fn health(partition: &Partition, exposed_at_bound: i64) -> PartitionHealth {
     let state = partition.state.as_ref().map(|(_, state)| state);
     let live = partition.replicas.iter().filter(|(_, replica)| replica.role != Role::None);
     // Retention may be under way: what one replica has removed already is no difference.
@@ -201,6 +254,7 @@ fn health(partition: &Partition) -> PartitionHealth {
         replicas: state.map_or(partition.replicas.len(), |state| state.replicas.len()),
         in_sync: state.map_or(0, |state| state.in_sync.len()),
         has_leader: state.is_some_and(|state| state.leader.is_some()),
+        exposed_at_bound,
         logs: live.map(|(node, replica)| (*node, replica.log.end, digest(replica))).collect(),
     }
 }

@@ -5,7 +5,7 @@
 //! the position before it. In the final phase every client has crashed, and one reader reads
 //! everything from the log start to the end offsets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,12 +24,14 @@ use wyrdlog::wire::kafka::batch::NewRecord;
 
 use super::Load;
 use crate::engine::SimRuntime;
-use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply};
+use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply, ResetReason};
 use crate::history::{Client, OpId, Outcome};
 use crate::scenario::Topic;
 
 /// How long to wait before the preparation or a final read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// Ends that stay where they are for so long are the ends.
+const SETTLES: Duration = Duration::from_secs(1);
 /// How long the controller may take to create topics.
 const CREATE_WAIT: Duration = Duration::from_secs(5);
 
@@ -82,6 +84,22 @@ impl ProduceConsume {
     #[must_use]
     pub fn take_history(&self) -> KafkaHistory {
         std::mem::take(&mut self.history())
+    }
+
+    /// Up to where the final phase has read each partition by now.
+    #[must_use]
+    pub fn read_at_last(&self) -> BTreeMap<TopicPartition, i64> {
+        let history = self.history();
+        let mut read = BTreeMap::new();
+        for operation in history.operations.iter().rev() {
+            let Call::Poll { partition, last_phase: true, .. } = operation.call else { continue };
+            let next = history.polled(operation).iter().map(|(offset, _)| offset + 1).max().unwrap_or(0);
+            if let Some(name) = history.partitions.get(usize::from(partition)) {
+                let reached = read.entry(name.clone()).or_insert(0);
+                *reached = next.max(*reached);
+            }
+        }
+        read
     }
 
     fn now_ns(&self) -> u64 {
@@ -170,13 +188,20 @@ impl ProduceConsume {
         let Polled { records, problems } = consumer.poll().await;
         self.record(client, invoked_ns, &from, records, last_phase);
         for (partition, problem) in problems {
-            match problem {
-                Problem::OutOfRange(_) => self.reposition(consumer, client, &partition, OffsetSpec::Earliest),
-                // What was read and cut off again is read anew: with acks=1 that is allowed.
-                Problem::Truncated { .. } => self.reposition(consumer, client, &partition, OffsetSpec::Earliest),
-                _ => {}
-            }
+            let (position, reason) = match problem {
+                Problem::OutOfRange(position) => (position, ResetReason::OutOfRange),
+                Problem::Truncated { position, .. } => (position, ResetReason::Truncated),
+                _ => continue,
+            };
+            self.reset(client, &partition, position, reason);
+            self.reposition(consumer, client, &partition, OffsetSpec::Earliest);
         }
+    }
+
+    fn reset(&self, client: Client, at: &TopicPartition, position: i64, reason: ResetReason) {
+        let Some(partition) = self.index(at) else { return };
+        let op = self.invoke(client, Call::Reset { partition, position, reason });
+        self.complete(op, Outcome::Ok(Reply::Repositioned));
     }
 
     fn record(
@@ -202,51 +227,36 @@ impl ProduceConsume {
         }
     }
 
-    /// Reads everything from the log start to the end offsets: the final phase, by one client.
+    /// Reads everything from the log start to the ends that leaders tell: the final phase, by one client.
+    /// Whether it came to the ends that it should have is for others to judge.
     pub async fn read_everything(self: Arc<Self>, runtime: SimRuntime, client: Client) {
         let mut consumer = Consumer::new(self.cluster(runtime, client), ConsumerConfig::default());
-        let ends = self.offsets(&mut consumer, &runtime, OffsetSpec::Latest).await;
         consumer.assign(self.partitions.clone());
         for partition in &self.partitions {
             self.reposition(&mut consumer, client, partition, OffsetSpec::Earliest);
         }
-        let is_read = |consumer: &Consumer<SimRuntime>| {
-            ends.iter().all(|(partition, end)| consumer.position(partition).is_some_and(|at| at.offset >= *end))
+        let asked: Vec<_> = self.partitions.iter().map(|one| (one.clone(), OffsetSpec::Latest)).collect();
+        let is_read = |consumer: &Consumer<SimRuntime>, one: &TopicPartition, end: i64| {
+            consumer.position(one).is_some_and(|position| position.offset >= end)
         };
-        while !is_read(&consumer) {
-            self.poll(&mut consumer, client, true).await;
-        }
-        // Asked at the end: retention goes on meanwhile, and may remove what is yet to be read.
-        let starts = self.offsets(&mut consumer, &runtime, OffsetSpec::Earliest).await;
-        for (partition, start) in &starts {
-            if let Some(index) = self.index(partition) {
-                self.history().log_starts.insert(index, *start);
+        // What was on its way when the load ended may still be committed, and one partition without a
+        // leader keeps no other from being read.
+        let mut before = None;
+        loop {
+            let told = consumer.list_offsets(&asked).await;
+            let ends: BTreeMap<_, _> =
+                told.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?.offset))).collect();
+            let is_all = ends.len() == asked.len() && ends.iter().all(|(one, end)| is_read(&consumer, one, *end));
+            if is_all && before.as_ref() == Some(&ends) {
+                return;
+            }
+            before = Some(ends);
+            if is_all {
+                runtime.sleep(SETTLES).await;
+            } else {
+                self.poll(&mut consumer, client, true).await;
             }
         }
-    }
-
-    /// The offsets that all leaders tell, asked until all have.
-    async fn offsets(
-        &self,
-        consumer: &mut Consumer<SimRuntime>,
-        runtime: &SimRuntime,
-        spec: OffsetSpec,
-    ) -> BTreeMap<TopicPartition, i64> {
-        let mut known = BTreeMap::new();
-        let mut missing: BTreeSet<TopicPartition> = self.partitions.iter().cloned().collect();
-        while !missing.is_empty() {
-            let asked: Vec<_> = missing.iter().map(|partition| (partition.clone(), spec)).collect();
-            for (partition, told) in consumer.list_offsets(&asked).await {
-                if let Ok(position) = told {
-                    missing.remove(&partition);
-                    known.insert(partition, position.offset);
-                }
-            }
-            if !missing.is_empty() {
-                runtime.sleep(RETRY).await;
-            }
-        }
-        known
     }
 }
 

@@ -128,7 +128,10 @@ impl<R: Runtime> Session<'_, R> {
             match self.register_and_watch(partitions, past).await {
                 Ok(()) => tracing::warn!("the registration was removed"),
                 Err(Failed::Unfit(reason)) => {
-                    self.plane.shared.fail(reason.to_string());
+                    match &reason {
+                        Unfit::Disk(_) => self.plane.shared.fail_for_disk(reason.to_string()),
+                        Unfit::Replaced(_) => self.plane.shared.fail(reason.to_string()),
+                    }
                     return pending().await;
                 }
                 Err(error) => tracing::info!(%error, "not registered yet"),

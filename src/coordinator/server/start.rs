@@ -11,6 +11,7 @@ use super::connection;
 use super::{INBOX_INPUTS_MAX, Inbox, Input, Server};
 use crate::base::address::Address;
 use crate::base::ids::ServerId;
+use crate::base::stop_cause::StopCause;
 use crate::consensus::{self, BadRecovery, Consensus, Fault, Position, Recovered, Standing, Voters};
 use crate::coordinator::config::Config;
 use crate::coordinator::peers::{self, Peer};
@@ -57,6 +58,18 @@ pub enum CoordinatorError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl CoordinatorError {
+    /// What made the server stop.
+    #[must_use]
+    pub fn stop_cause(&self) -> StopCause {
+        match self {
+            CoordinatorError::Storage(error) => error.stop_cause(),
+            CoordinatorError::Snapshot(_) | CoordinatorError::Recovery(_) => StopCause::Damage { path: None },
+            _ => StopCause::Other,
+        }
+    }
 }
 
 /// The sockets of a server. Bound before it starts, so that ports can be chosen freely.

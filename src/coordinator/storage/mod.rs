@@ -29,6 +29,7 @@ pub use snapshot_files::SnapshotFiles;
 pub use task::{StorageOp, Stored, work};
 pub use wal::WalError;
 
+use crate::base::stop_cause::StopCause;
 use crate::consensus::{PersistOp, Position};
 use crate::runtime::Disk;
 use wal::Wal;
@@ -65,6 +66,21 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// What this means for the server that stops because of it.
+    #[must_use]
+    pub fn stop_cause(&self) -> StopCause {
+        match self {
+            StorageError::Wal(WalError::Damaged { path, .. }) | StorageError::Record { path, .. } => {
+                StopCause::damage_in(path)
+            }
+            StorageError::Format(FormatError::Unreadable(_)) => StopCause::Damage { path: None },
+            StorageError::Wal(WalError::Io { .. })
+            | StorageError::Format(FormatError::Io { .. })
+            | StorageError::Io { .. } => StopCause::Disk,
+            StorageError::Format(_) => StopCause::Other,
+        }
+    }
+
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
         move |error| StorageError::Io { path: path.to_owned(), error }
     }
