@@ -607,6 +607,7 @@ fn duplicate_leader(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkers::availability::PartitionHealth;
     use crate::checkers::linearizability::examples as registers;
     use crate::checkers::sightings::examples::Script;
     use crate::history::coordinator::{Answer, Call as CoordinatorCall, Register};
@@ -640,9 +641,13 @@ mod tests {
             sessions(&mut cluster, node);
         }
         let mut log = Script::new();
+        log.history.partitions.push(TopicPartition::new("t", 1));
         for value in 0..5 {
             log.acked(100 + value, value as i64);
         }
+        let elsewhere = Call::Send { partition: 1, value: 99, acks: 1, idempotent: None };
+        let op = log.history.invoke(2, 3, elsewhere);
+        log.history.complete(op, 4, Outcome::Ok(Reply::Sent { offset: Some(0) }));
         let all: Vec<(i64, u64)> = (0..5).map(|at| (at, 100 + at as u64)).collect();
         log.poll(1, 0, false, &all[..3]);
         log.poll(1, 3, false, &all[3..]);
@@ -660,7 +665,22 @@ mod tests {
         sessions.refused = refused;
         let replays = replay_equals_live::examples::passing();
         let completed = BTreeMap::from([(0, 30), (1, 40)]);
-        let after_healing = AfterHealing { completed, ..AfterHealing::default() };
+        let health = |index| PartitionHealth {
+            partition: TopicPartition::new("t", index),
+            replicas: 3,
+            in_sync: 3,
+            has_leader: true,
+            logs: Vec::new(),
+            exposed_at_bound: 0,
+        };
+        let load_ends_ns = availability::AGAIN_WITHIN_NS + 1_000;
+        let partitions = vec![health(0), health(1)];
+        let after_healing = AfterHealing { completed, load_ends_ns, partitions, ..AfterHealing::default() };
+        let later = Call::Send { partition: 0, value: 105, acks: -1, idempotent: Some(1) };
+        let op = log.history.invoke(0, 900, later);
+        log.history.complete(op, 901, Outcome::Ok(Reply::Sent { offset: Some(5) }));
+        let last = log.history.invoke(9, 950, Call::Poll { partition: 0, from: 5, last_phase: true });
+        log.history.complete_poll(last, 951, [(5, 105)]);
         Record {
             entries: cluster.entries,
             kafka: log.history,

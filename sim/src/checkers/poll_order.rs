@@ -94,6 +94,7 @@ fn steps_of(
 mod tests {
     use super::super::sightings::examples::Script;
     use super::*;
+    use crate::history::kafka::Expected;
 
     fn three_values() -> Script {
         let mut script = Script::new();

@@ -214,6 +214,7 @@ mod tests {
     #[test]
     fn a_high_watermark_that_moves_in_the_same_step_is_accepted() {
         let mut cluster = node_5_lags();
+        cluster.commit_state(N3, &[N3, N4]);
         cluster.in_sync(N3, &[N3, N4], None);
         cluster.in_the_same_instant();
         cluster.expose(N3, 8, &[N3, N4]);

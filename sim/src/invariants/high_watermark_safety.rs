@@ -147,7 +147,24 @@ mod tests {
     #[test]
     fn a_high_watermark_that_moves_under_min_insync_replicas_is_rejected() {
         let mut cluster = one_unreplicated_batch();
-        cluster.expose(N3, 8, &[N3]);
+        cluster.commit_state(N3, &[N3]);
+        cluster.in_sync(N3, &[N3], None);
+        cluster.expose(N3, 8, &[N3, N4, N5]);
+        assert_eq!(cluster.violated(Property::HighWatermarkSafety), 1, "whatever set the leader claims");
+    }
+
+    #[test]
+    fn a_member_whom_the_leader_leaves_out_of_its_own_account_is_looked_at() {
+        let mut cluster = one_unreplicated_batch();
+        cluster.expose(N3, 8, &[N3, N4]);
+        assert_eq!(cluster.violated(Property::HighWatermarkSafety), 1);
+    }
+
+    #[test]
+    fn a_log_that_is_kept_in_another_class_than_configured_is_rejected() {
+        let mut cluster = Cluster::synced();
+        let durability = Durability::PageCache;
+        cluster.log(N3, LogEvent::Opened { log_start: 0, log_end: 0, torn_bytes: 0, durability });
         assert_eq!(cluster.violated(Property::HighWatermarkSafety), 1);
     }
 
@@ -158,6 +175,8 @@ mod tests {
         cluster.append(N3, batch(6, 7, 1));
         cluster.append(N4, batch(6, 7, 1));
         cluster.sync(N3, 8);
+        cluster.commit_state(N3, &[N3, N4]);
+        cluster.in_sync(N3, &[N3, N4], None);
         cluster.expose(N3, 8, &[N3, N4]);
         assert_eq!(cluster.violated(Property::HighWatermarkSafety), 1);
     }
