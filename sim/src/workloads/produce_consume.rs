@@ -247,15 +247,15 @@ impl ProduceConsume {
             let ends: BTreeMap<_, _> =
                 told.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?.offset))).collect();
             let is_all = ends.len() == asked.len() && ends.iter().all(|(one, end)| is_read(&consumer, one, *end));
-            if is_all && before.as_ref() == Some(&ends) {
+            if !is_all {
+                self.poll(&mut consumer, client, true).await;
+                continue;
+            }
+            if before.as_ref() == Some(&ends) {
                 return;
             }
             before = Some(ends);
-            if is_all {
-                runtime.sleep(SETTLES).await;
-            } else {
-                self.poll(&mut consumer, client, true).await;
-            }
+            runtime.sleep(SETTLES).await;
         }
     }
 }
