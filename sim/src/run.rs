@@ -20,7 +20,7 @@ use crate::checkers::{check_coordinator, check_kafka};
 use crate::cluster::{ClientMain, Cluster};
 use crate::engine::{Failure, Stop};
 use crate::faults::{Ended, Fate, Injector, Struck};
-use crate::history::{Client, Outcome};
+use crate::history::Client;
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
 use crate::narrate::Names;
@@ -37,6 +37,9 @@ use crate::workloads::produce_consume::{ProduceConsume, Shares};
 use crate::workloads::sessions::Sessions;
 
 mod judge;
+mod requests;
+
+pub use requests::Requests;
 
 /// A run that has not converged goes on for so many simulated seconds at most.
 const PROLONGED_S_MAX: u32 = 20;
@@ -50,29 +53,6 @@ pub struct Options {
     pub keep_record: bool,
     /// Record the engine's steps of this range.
     pub trace: Option<Range<u64>>,
-}
-
-/// How many requests of clients there were, by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requests {
-    /// That happened.
-    pub ok: u64,
-    /// That did not happen.
-    pub failed: u64,
-    /// Of which nobody knows.
-    pub unknown: u64,
-    /// Of all of these, those that were invoked while a fault lasted.
-    pub under_fault: u64,
-    /// Of those that happened, those that were invoked while a fault lasted.
-    pub ok_under_fault: u64,
-}
-
-impl Requests {
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.ok + self.failed + self.unknown
-    }
 }
 
 /// How often a property was evaluated and violated.

@@ -54,7 +54,7 @@ pub enum Workload {
     ProduceConsume {
         /// How many clients.
         clients: u32,
-        /// Requests per simulated second, of all clients together.
+        /// Sends per simulated second, of all clients together, and as many polls.
         requests_per_s: u32,
         /// Sends of a hundred that use acks=all; the others use acks=1.
         #[serde(default = "all")]
@@ -321,7 +321,7 @@ mod tests {
             | Workload::Registers { clients, requests_per_s, .. } => (*clients, *requests_per_s),
             Workload::Sessions { clients, .. } => (*clients, 0),
         });
-        assert_eq!(load.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (6, 100));
+        assert_eq!(load.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (6, 104));
     }
 
     #[test]

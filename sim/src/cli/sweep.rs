@@ -189,6 +189,24 @@ fn headline(plan: &Plan, summary: &Summary) -> String {
     }
 }
 
+/// What a simulated second holds. A sweep is faster for nothing if it holds less.
+fn rates(summary: &Summary) -> String {
+    let simulated_s = (summary.simulated_ms as f64 / 1e3).max(1e-9);
+    let evaluations: u64 = summary.evaluations.values().sum();
+    let effective = summary.faults.get(&Fate::TookEffect).copied().unwrap_or(0);
+    let per_s = |count: u64| count as f64 / simulated_s;
+    format!(
+        "  a simulated s: {:.1} requests ({:.1} sends, {:.1} polls, {:.1} of coordinators), {:.0} evaluations, \
+         {:.3} faults that took effect\n",
+        per_s(summary.requests),
+        per_s(summary.requests_sends),
+        per_s(summary.requests_polls),
+        per_s(summary.requests_coordinator),
+        per_s(evaluations),
+        per_s(effective),
+    )
+}
+
 fn describe(summary: &Summary) -> String {
     let cpu_s = (summary.cpu_ms as f64 / 1e3).max(1e-9);
     let simulated_s = summary.simulated_ms as f64 / 1e3;
@@ -206,6 +224,7 @@ fn describe(summary: &Summary) -> String {
         summary.requests as f64 / cpu_s,
         summary.seeds as f64 * 3600.0 / cpu_s,
     );
+    text += &rates(summary);
     text += &format!(
         "  {} requests, {} unknown, {} under a fault; {} seeds past the budget\n",
         summary.requests, summary.requests_unknown, summary.requests_under_fault, summary.beyond_budget

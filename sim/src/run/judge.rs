@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Driver, Evaluated, Findings, Outcome, Property, Record, Requests, Run, Verdict};
+use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::{replay_equals_live, right_refusal, session_length};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
-use crate::faults::Struck;
 use crate::history::coordinator::CoordinatorHistory;
-use crate::history::kafka::{Call, Expected, KafkaHistory};
+use crate::history::kafka::{Expected, KafkaHistory};
 use crate::history::sessions::SessionHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
@@ -50,10 +49,7 @@ impl Driver<'_> {
         if coordinator_beyond {
             findings.retain(|one| !one.property.is_durability() || one.violated == 0);
         }
-        let mut requests = Requests::default();
-        count(&mut requests, &registers.operations, self.injector.struck());
-        let calls = log.operations.iter().filter(|op| matches!(op.call, Call::Send { .. } | Call::Poll { .. }));
-        count(&mut requests, calls, self.injector.struck());
+        let requests = Requests::of(&log, &registers, self.injector.struck());
         let verdict = self.verdict(&watcher, findings, requests, beyond_budget);
         let entries = watcher.entries.take();
         drop(watcher);
@@ -264,22 +260,5 @@ fn count_completed<C, R>(completed: &mut BTreeMap<Client, u32>, operations: &[Op
         if operation.reply().is_some() && operation.completed_ns.is_some_and(|at_ns| at_ns >= healed_ns) {
             *completed.entry(operation.client).or_default() += 1;
         }
-    }
-}
-
-fn count<'o, C: 'o, R: 'o>(
-    requests: &mut Requests,
-    operations: impl IntoIterator<Item = &'o Operation<C, R>>,
-    faults: &[Struck],
-) {
-    for operation in operations {
-        match operation.outcome {
-            Outcome::Ok(_) => requests.ok += 1,
-            Outcome::Failed => requests.failed += 1,
-            Outcome::Unknown => requests.unknown += 1,
-        }
-        let under_fault = u64::from(faults.iter().any(|struck| struck.is_active_at(operation.invoked_ns)));
-        requests.under_fault += under_fault;
-        requests.ok_under_fault += if matches!(operation.outcome, Outcome::Ok(_)) { under_fault } else { 0 };
     }
 }

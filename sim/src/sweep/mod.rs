@@ -76,6 +76,12 @@ pub struct Summary {
     pub simulated_ms: u64,
     /// Requests of clients that were judged.
     pub requests: u64,
+    /// Of these, the batches that were sent.
+    pub requests_sends: u64,
+    /// Of these, the polls that returned records.
+    pub requests_polls: u64,
+    /// Of these, the operations on the coordinator.
+    pub requests_coordinator: u64,
     /// Of these, those whose outcome nobody knows.
     pub requests_unknown: u64,
     /// Of these, those that were invoked while a fault lasted.
@@ -136,6 +142,9 @@ impl Summary {
         self.cpu_ms += swept.cpu.as_millis() as u64;
         self.simulated_ms += verdict.simulated_ns / 1_000_000;
         self.requests += verdict.requests.total();
+        self.requests_sends += verdict.requests.sends;
+        self.requests_polls += verdict.requests.polls;
+        self.requests_coordinator += verdict.requests.coordinator;
         self.requests_unknown += verdict.requests.unknown;
         self.requests_under_fault += verdict.requests.under_fault;
         self.beyond_budget += u64::from(verdict.beyond_budget);

@@ -66,11 +66,8 @@ fn judge(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         seed += 1;
         match seen(&result.violated) {
             None => {}
-            Some(_) if !arguments.until.is_empty() => {
-                if result.violated.iter().any(|one| arguments.until.contains(&one.property)) {
-                    return Ok(());
-                }
-            }
+            Some(_) if result.violated.iter().any(|one| arguments.until.contains(&one.property)) => return Ok(()),
+            Some(_) if !arguments.until.is_empty() => {}
             Some(Seen::ByProperty) => return Ok(()),
             Some(_) => end = end.min(seed + MORE_SEEDS),
         }
