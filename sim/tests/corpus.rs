@@ -1,5 +1,6 @@
 //! Schedules that found a bug, pinned: each was clean once its cause was gone, and must stay so. The
-//! comment at a file's top tells its story. Add one with the file that `wyrd-sim shrink` writes.
+//! comment at a file's top tells its story. Add one with the file that `wyrd-sim shrink` writes. The
+//! scenarios are pinned with them, as they were: another load would be another run.
 #![allow(clippy::disallowed_methods, reason = "a test reads the files that it replays")]
 
 use std::fs;
@@ -21,9 +22,9 @@ fn pinned() -> Vec<PathBuf> {
 
 fn scenario(name: &str) -> Scenario {
     let text = match name {
-        "standard" => include_str!("../scenarios/standard.toml"),
+        "standard" => include_str!("../corpus/scenarios/standard.toml"),
         "coordinator" => include_str!("../scenarios/coordinator.toml"),
-        "young" => include_str!("../scenarios/young.toml"),
+        "young" => include_str!("../corpus/scenarios/young.toml"),
         other => panic!("{other} does not come with the program"),
     };
     Scenario::parse(text).expect("it comes with the program")

@@ -29,7 +29,7 @@ fn pinned() -> Vec<PathBuf> {
 
 fn replayed(schedule: &Schedule) -> Verdict {
     assert_eq!(schedule.scenario, "standard", "they are all of one scenario");
-    let scenario = Scenario::parse(include_str!("../scenarios/standard.toml")).expect("it comes with the program");
+    let scenario = Scenario::parse(include_str!("../corpus/scenarios/standard.toml")).expect("it is pinned too");
     run_schedule(&scenario, schedule, &Options::default()).expect("it can be run").verdict
 }
 
