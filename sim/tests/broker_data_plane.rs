@@ -25,7 +25,7 @@ use wyrdlog::client::{ClientConfig, Cluster, Consumer, ConsumerConfig, Outcome, 
 use wyrdlog::runtime::{Clock, Network, watch};
 use wyrdlog::wire::kafka::batch::NewRecord;
 use wyrdlog_sim::engine::{EngineConfig, NodeId, SimRuntime, Simulation, Stop};
-use wyrdlog_sim::invariants::model::Topology;
+use wyrdlog_sim::invariants::model::{TopicConfig, Topology};
 use wyrdlog_sim::invariants::{Depth, Invariants};
 use wyrdlog_sim::observed::{FaultNote, Node, Observed};
 
@@ -55,9 +55,11 @@ impl World {
         let brokers: Vec<(BrokerId, NodeId)> = nodes.collect();
         let client = simulation.add_node("client");
         let node = |node: NodeId| Node(u16::try_from(node.index()).unwrap());
+        let replicas = brokers.len();
+        let config_of = |durability: Durability| TopicConfig { min_in_sync, replicas, durability };
         let topology = Topology {
             brokers: brokers.iter().map(|(id, at)| (*id, node(*at))).collect(),
-            topics: TOPICS.iter().map(|(name, class)| (Arc::from(*name), (min_in_sync, *class))).collect(),
+            topics: TOPICS.iter().map(|(name, class)| (Arc::from(*name), config_of(*class))).collect(),
             ..Topology::default()
         };
         let invariants = Rc::new(RefCell::new(Invariants::new(topology, Depth::Recomputed)));
