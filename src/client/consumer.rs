@@ -1,7 +1,8 @@
 //! The consumer: reads assigned partitions from where it was told to.
 //!
 //! Each [`poll`](Consumer::poll) does, as far as it is needed: learn the leaders, ask for the
-//! places that were sought, check positions against new leaders (KIP-320), fetch. Where things
+//! places that were sought, check positions against new leaders (KIP-320), fetch. It returns what
+//! the first leaders to answer have; the fetches at the others stay for the next poll. Where things
 //! stand is in [`Subscription`]. Positions move only when a poll returns, so dropping one loses
 //! nothing. Fetches are sessionless.
 
@@ -14,6 +15,7 @@ use std::task::Poll;
 use super::cluster::Cluster;
 use super::config::ConsumerConfig;
 use super::connection::{Connection, RequestFailed};
+use super::fetches::{Answered, Asked, FetchFrom, Fetches};
 use super::metadata::ClusterView;
 use super::subscription::Subscription;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
@@ -51,6 +53,7 @@ pub struct Consumer<R: Runtime> {
     cluster: Cluster<R>,
     config: ConsumerConfig,
     subscription: Subscription,
+    fetches: Fetches,
     /// What is known of leaders turned out to be out of date.
     stale: bool,
 }
@@ -63,7 +66,7 @@ impl<R: Runtime> Consumer<R> {
     #[must_use]
     pub fn new(cluster: Cluster<R>, config: ConsumerConfig) -> Self {
         let subscription = Subscription::new(config.isolation);
-        Consumer { cluster, config, subscription, stale: false }
+        Consumer { cluster, config, subscription, fetches: Fetches::default(), stale: false }
     }
 
     /// Takes exactly these partitions; keeps the positions of those that stay. The others need a
@@ -118,7 +121,7 @@ impl<R: Runtime> Consumer<R> {
                 None => drop(results.insert(partition.clone(), Err(Problem::NoLeader))),
             }
         }
-        for (partition, result) in self.ask_offsets(&view, by_leader).await {
+        for (partition, result) in ask_offsets(&self.cluster, &self.config, &view, by_leader).await {
             self.stale |= result.is_err();
             results.insert(partition, result);
         }
@@ -166,7 +169,7 @@ impl<R: Runtime> Consumer<R> {
             }
         }
         let latest: BTreeMap<_, _> = self.subscription.seeks().into_iter().collect();
-        for (partition, result) in self.ask_offsets(view, by_leader).await {
+        for (partition, result) in ask_offsets(&self.cluster, &self.config, view, by_leader).await {
             match result {
                 Ok(position) if position.offset >= 0 => self.subscription.seek(&partition, position),
                 // No record is that young: what comes next will be.
@@ -177,45 +180,6 @@ impl<R: Runtime> Consumer<R> {
                 Err(problem) => self.trouble(partition, problem, polled),
             }
         }
-    }
-
-    async fn ask_offsets(
-        &self,
-        view: &ClusterView,
-        by_leader: ByLeader<OffsetSpec>,
-    ) -> Vec<(TopicPartition, Result<Position, Problem>)> {
-        let asks = by_leader.into_iter().map(|(leader, asked)| async move {
-            let request = self.list_offsets_request(view, &asked);
-            (asked, self.cluster.ask(leader, &request).await)
-        });
-        let mut results = Vec::new();
-        for (asked, response) in join_all(asks).await {
-            let mut told = response.map(offsets_told);
-            for (partition, _) in asked {
-                let result = match &mut told {
-                    Ok(told) => told.remove(&partition).unwrap_or(Err(Problem::Broker(ErrorCode::UnknownServerError))),
-                    Err(failed) => Err(Problem::Request(failed.clone())),
-                };
-                results.push((partition, result));
-            }
-        }
-        results
-    }
-
-    fn list_offsets_request(&self, view: &ClusterView, asked: &[(TopicPartition, OffsetSpec)]) -> Request {
-        let topics = by_topic(asked, |partition, spec| {
-            message!(ListOffsetsPartition {
-                partition_index: partition.partition,
-                current_leader_epoch: leader_epoch(view, partition).0,
-                timestamp: spec.to_wire(),
-            })
-        });
-        let topic = |(name, partitions)| message!(ListOffsetsTopic { name: name, partitions: partitions });
-        Request::ListOffsets(message!(ListOffsetsRequest {
-            replica_id: NO_REPLICA,
-            isolation_level: self.config.isolation as i8,
-            topics: topics.into_iter().map(topic).collect(),
-        }))
     }
 
     async fn check_positions(&mut self, view: &ClusterView, polled: &mut Polled) {
@@ -253,40 +217,47 @@ impl<R: Runtime> Consumer<R> {
         }
     }
 
-    async fn fetch(&mut self, view: &ClusterView, polled: &mut Polled) {
-        let mut by_leader = ByLeader::new();
-        for partition in self.subscription.assigned() {
-            let current = leader_epoch(view, partition);
-            let checked = self.subscription.to_check(partition, current).is_none();
-            let position = self.subscription.position(partition).filter(|_| checked);
-            if let (Some(position), Some(leader)) = (position, view.leader(partition)) {
-                by_leader.entry(leader).or_default().push((partition.clone(), position));
-            }
-        }
-        let (cluster, config) = (&self.cluster, &self.config);
-        let asks = by_leader.into_iter().map(|(leader, asked)| async move {
-            let response = fetch_from(cluster, config, view, leader, &asked).await;
-            (asked, response)
-        });
-        for (asked, response) in join_all(asks).await {
-            match response {
-                Ok(response) => self.take(view, asked, response, polled),
-                Err(failed) => {
-                    for (partition, _) in asked {
-                        self.trouble(partition, Problem::Request(failed.clone()), polled);
+    /// Takes what the first leaders to answer have. Waits for the others only while nothing came.
+    async fn fetch(&mut self, view: &Arc<ClusterView>, polled: &mut Polled) {
+        self.send_fetches(view);
+        let known = polled.problems.len();
+        while polled.records.is_empty() && polled.problems.len() == known && !self.fetches.is_empty() {
+            for Answered { asked, view, answer } in self.fetches.answered().await {
+                match answer {
+                    Ok(response) => self.take(&view, asked, response, polled),
+                    Err(failed) => {
+                        for (partition, _) in asked {
+                            self.trouble(partition, Problem::Request(failed.clone()), polled);
+                        }
                     }
                 }
             }
         }
     }
 
-    fn take(
-        &mut self,
-        view: &ClusterView,
-        asked: Vec<(TopicPartition, Position)>,
-        response: FetchResponse,
-        polled: &mut Polled,
-    ) {
+    /// Each leader is asked for all of its partitions, unless it has been and has not answered yet.
+    fn send_fetches(&mut self, view: &Arc<ClusterView>) {
+        let mut wanted: BTreeMap<BrokerId, Asked> = BTreeMap::new();
+        for partition in self.subscription.assigned() {
+            let leader_epoch = leader_epoch(view, partition);
+            let checked = self.subscription.to_check(partition, leader_epoch).is_none();
+            let position = self.subscription.position(partition).filter(|_| checked);
+            if let (Some(position), Some(leader)) = (position, view.leader(partition)) {
+                let from = FetchFrom { position, leader_epoch };
+                wanted.entry(leader).or_default().push((partition.clone(), from));
+            }
+        }
+        self.fetches.retain(&wanted);
+        for (leader, asked) in wanted {
+            if !self.fetches.waits_at(leader) {
+                let (cluster, config) = (self.cluster.clone(), self.config.clone());
+                let answer = fetch_from(cluster, config, view.clone(), leader, asked.clone());
+                self.fetches.insert(leader, asked, view.clone(), answer);
+            }
+        }
+    }
+
+    fn take(&mut self, view: &ClusterView, asked: Asked, response: FetchResponse, polled: &mut Polled) {
         if let Some(error) = response.error {
             for (partition, _) in asked {
                 self.trouble(partition, Problem::Broker(error), polled);
@@ -303,8 +274,8 @@ impl<R: Runtime> Consumer<R> {
             let Some(name) = name else { continue };
             for fetched in topic.partitions {
                 let partition = TopicPartition::new(name.clone(), fetched.index);
-                if let Some(position) = asked.get(&partition) {
-                    self.take_partition(partition, position.offset, fetched, polled);
+                if let Some(from) = asked.get(&partition) {
+                    self.take_partition(partition, from.position.offset, fetched, polled);
                 }
             }
         }
@@ -357,6 +328,50 @@ fn by_topic<A, T>(
     topics.into_iter().map(|(name, partitions)| (StrBytes::from(&**name), partitions)).collect()
 }
 
+async fn ask_offsets<R: Runtime>(
+    cluster: &Cluster<R>,
+    config: &ConsumerConfig,
+    view: &ClusterView,
+    by_leader: ByLeader<OffsetSpec>,
+) -> Vec<(TopicPartition, Result<Position, Problem>)> {
+    let asks = by_leader.into_iter().map(|(leader, asked)| async move {
+        let request = list_offsets_request(config, view, &asked);
+        (asked, cluster.ask(leader, &request).await)
+    });
+    let mut results = Vec::new();
+    for (asked, response) in join_all(asks).await {
+        let mut told = response.map(offsets_told);
+        for (partition, _) in asked {
+            let result = match &mut told {
+                Ok(told) => told.remove(&partition).unwrap_or(Err(Problem::Broker(ErrorCode::UnknownServerError))),
+                Err(failed) => Err(Problem::Request(failed.clone())),
+            };
+            results.push((partition, result));
+        }
+    }
+    results
+}
+
+fn list_offsets_request(
+    config: &ConsumerConfig,
+    view: &ClusterView,
+    asked: &[(TopicPartition, OffsetSpec)],
+) -> Request {
+    let topics = by_topic(asked, |partition, spec| {
+        message!(ListOffsetsPartition {
+            partition_index: partition.partition,
+            current_leader_epoch: leader_epoch(view, partition).0,
+            timestamp: spec.to_wire(),
+        })
+    });
+    let topic = |(name, partitions)| message!(ListOffsetsTopic { name: name, partitions: partitions });
+    Request::ListOffsets(message!(ListOffsetsRequest {
+        replica_id: NO_REPLICA,
+        isolation_level: config.isolation as i8,
+        topics: topics.into_iter().map(topic).collect(),
+    }))
+}
+
 fn offsets_told(response: Response) -> BTreeMap<TopicPartition, Result<Position, Problem>> {
     let Response::ListOffsets(body) = response else { return BTreeMap::new() };
     let position = |one: &ListOffsetsPartitionResponse| match ErrorCode::check(one.error_code) {
@@ -400,16 +415,16 @@ fn epochs_told(response: Response) -> BTreeMap<TopicPartition, Result<(i32, i64)
 }
 
 async fn fetch_from<R: Runtime>(
-    cluster: &Cluster<R>,
-    config: &ConsumerConfig,
-    view: &ClusterView,
+    cluster: Cluster<R>,
+    config: ConsumerConfig,
+    view: Arc<ClusterView>,
     leader: BrokerId,
-    asked: &[(TopicPartition, Position)],
+    asked: Asked,
 ) -> Result<FetchResponse, RequestFailed> {
     let connection = cluster.connection(leader).await?;
-    let version = fetch_version(&connection, view, asked)
+    let version = fetch_version(&connection, &view, &asked)
         .ok_or_else(|| RequestFailed::NotSent("the broker does not speak our Fetch".to_owned()))?;
-    let request = fetch_request(config, view, asked, version);
+    let request = fetch_request(&config, &view, &asked, version);
     match connection.send_version(version, &request).await?.await? {
         Response::Fetch(response) => Ok(response),
         other => Err(RequestFailed::Lost(format!("{:?} instead of Fetch", other.api()))),
@@ -420,7 +435,7 @@ async fn fetch_from<R: Runtime>(
 fn fetch_version<R: Runtime>(
     connection: &Connection<R>,
     view: &ClusterView,
-    asked: &[(TopicPartition, Position)],
+    asked: &[(TopicPartition, FetchFrom)],
 ) -> Option<i16> {
     let version = connection.version(ApiKey::Fetch)?;
     let has_id = |partition: &TopicPartition| id_of(view, &partition.topic) != TopicId::ZERO;
@@ -435,14 +450,14 @@ fn id_of(view: &ClusterView, topic: &str) -> TopicId {
 fn fetch_request(
     config: &ConsumerConfig,
     view: &ClusterView,
-    asked: &[(TopicPartition, Position)],
+    asked: &[(TopicPartition, FetchFrom)],
     version: i16,
 ) -> Request {
-    let topics = by_topic(asked, |partition, position| {
+    let topics = by_topic(asked, |partition, from| {
         message!(FetchPartition {
             partition: partition.partition,
-            current_leader_epoch: leader_epoch(view, partition).0,
-            fetch_offset: position.offset,
+            current_leader_epoch: from.leader_epoch.0,
+            fetch_offset: from.position.offset,
             log_start_offset: -1,
             partition_max_bytes: config.partition_bytes_max,
         })

@@ -14,6 +14,7 @@ pub mod config;
 pub mod connection;
 pub mod consumer;
 pub mod coordinator;
+mod fetches;
 pub mod metadata;
 pub mod producer;
 pub mod subscription;
