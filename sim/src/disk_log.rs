@@ -10,7 +10,7 @@ use wyrdlog::base::batch_header::{BatchHeader, verify};
 use wyrdlog::base::event::AppendedBatch;
 
 use crate::engine::{NodeId, View};
-use crate::observed::{BadBytes, DiskLog, Segments};
+use crate::observed::{BadBytes, DiskLog, DiskSegment, Segments};
 
 /// Where brokers keep their logs.
 pub const LOG_DIRECTORY: &str = "logs";
@@ -47,47 +47,51 @@ impl DiskView for ViewedDisk {
     }
 }
 
-/// The log in a partition's `directory`, up to the first bytes that are no valid batch.
+/// The log in a partition's `directory`: each segment up to its first bytes that are no valid batch.
 #[must_use]
 pub fn read_log(disk: &impl DiskView, directory: &Path) -> DiskLog {
-    let mut log = DiskLog::default();
-    for path in segments(disk, directory) {
-        let Some(bytes) = disk.read(&path) else { continue };
-        let mut at = 0;
-        while at < bytes.len() {
-            match verify(&bytes[at..]) {
-                Ok(header) => {
-                    at += header.size;
-                    log.batches.push(appended(&header));
-                }
-                Err(why) => {
-                    let path = path.display().to_string();
-                    log.bad = Some(BadBytes { path, position: at as u64, reason: why.to_string() });
-                    return log;
-                }
+    let segments = segments(disk, directory).into_iter();
+    let read = |(base_offset, path): (i64, PathBuf)| {
+        let bytes = disk.read(&path)?;
+        Some(read_segment(&bytes, base_offset, path.display().to_string()))
+    };
+    DiskLog { segments: segments.filter_map(read).collect() }
+}
+
+fn read_segment(bytes: &[u8], base_offset: i64, path: String) -> DiskSegment {
+    let mut batches = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        match verify(&bytes[at..]) {
+            Ok(header) => {
+                at += header.size;
+                batches.push(appended(&header));
+            }
+            Err(why) => {
+                let bad = BadBytes { path: path.clone(), position: at as u64, reason: why.to_string() };
+                return DiskSegment { path, base_offset, batches, bad: Some(bad) };
             }
         }
     }
-    log
+    DiskSegment { path, base_offset, batches, bad: None }
 }
 
 /// The segment files in a partition's `directory`, in order.
 #[must_use]
 pub fn segment_sizes(disk: &impl DiskView, directory: &Path) -> Segments {
-    let size_of = |path: PathBuf| {
-        let base = path.file_stem()?.to_str()?.parse().ok()?;
-        Some((base, disk.read(&path)?.len() as u64))
-    };
+    let size_of = |(base, path): (i64, PathBuf)| Some((base, disk.read(&path)?.len() as u64));
     segments(disk, directory).into_iter().filter_map(size_of).collect()
 }
 
-fn segments(disk: &impl DiskView, directory: &Path) -> Vec<PathBuf> {
-    let is_segment = |name: &String| {
-        name.strip_suffix(".log").is_some_and(|base| base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit()))
+fn segments(disk: &impl DiskView, directory: &Path) -> Vec<(i64, PathBuf)> {
+    let segment = |name: String| {
+        let base = name.strip_suffix(".log").filter(|base| base.len() == 20)?;
+        let is_number = base.bytes().all(|byte| byte.is_ascii_digit());
+        Some((base.parse().ok().filter(|_| is_number)?, directory.join(&name)))
     };
-    let mut names: Vec<String> = disk.list(directory).into_iter().filter(is_segment).collect();
-    names.sort_unstable();
-    names.into_iter().map(|name| directory.join(name)).collect()
+    let mut segments: Vec<(i64, PathBuf)> = disk.list(directory).into_iter().filter_map(segment).collect();
+    segments.sort_unstable();
+    segments
 }
 
 /// A batch as events tell of it.
@@ -101,5 +105,68 @@ pub fn appended(header: &BatchHeader) -> AppendedBatch {
         producer_id: header.producer_id,
         producer_epoch: header.producer_epoch,
         base_sequence: header.base_sequence,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod examples {
+    //! Files and batches by hand.
+
+    use std::collections::BTreeMap;
+
+    use wyrdlog::base::batch_header::{HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, assign};
+    use wyrdlog::base::checksum::crc32c;
+    use wyrdlog::base::ids::LeaderEpoch;
+
+    use super::*;
+
+    /// A disk's files, by path.
+    pub(crate) struct Files(pub BTreeMap<PathBuf, Vec<u8>>);
+
+    impl DiskView for Files {
+        fn list(&self, directory: &Path) -> Vec<String> {
+            let here = self.0.keys().filter(|path| path.parent() == Some(directory));
+            here.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
+        }
+
+        fn read(&self, path: &Path) -> Option<Vec<u8>> {
+            self.0.get(path).cloned()
+        }
+    }
+
+    /// A batch of one record whose bytes are `payload`.
+    pub(crate) fn bytes_of(base_offset: i64, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes.extend_from_slice(payload);
+        let length = (bytes.len() - LOG_OVERHEAD_BYTES) as i32;
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        bytes[16] = MAGIC;
+        bytes[60] = 1;
+        let crc = crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        assign(&mut bytes, base_offset, LeaderEpoch(1));
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{Files, bytes_of};
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_on_behind_a_segment_that_rotted() {
+        let mut rotted = [bytes_of(0, b"zero"), bytes_of(1, b"one"), bytes_of(2, b"two")].concat();
+        let second = bytes_of(0, b"zero").len();
+        rotted[second + 62] ^= 1;
+        let file = |base: i64| PathBuf::from(format!("logs/t-0/{base:020}.log"));
+        let whole = [bytes_of(3, b"three"), bytes_of(4, b"four")].concat();
+        let files = [(file(0), rotted), (file(3), whole), (PathBuf::from("logs/t-0/x.log"), vec![1])];
+        let log = read_log(&Files(files.into_iter().collect()), Path::new("logs/t-0"));
+        let offsets: Vec<i64> = log.batches().map(|batch| batch.base_offset).collect();
+        assert_eq!(offsets, [0, 3, 4]);
+        let bad: Vec<(String, u64)> = log.bad().map(|bad| (bad.path.clone(), bad.position)).collect();
+        assert_eq!(bad, [(file(0).display().to_string(), second as u64)]);
+        assert_eq!(log.segments.iter().map(|segment| segment.read_end()).collect::<Vec<_>>(), [1, 5]);
     }
 }

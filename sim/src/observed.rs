@@ -88,10 +88,21 @@ impl FaultNote {
     }
 }
 
-/// The batches of a log as a simulated disk holds them, for whoever judges.
+/// A log as a simulated disk holds it, for whoever judges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskLog {
-    /// Whole and valid, in the order of their segments, up to the first that is not.
+    /// Its segments, in the order of their names.
+    pub segments: Vec<DiskSegment>,
+}
+
+/// One segment of a log on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSegment {
+    /// The file.
+    pub path: String,
+    /// The offset that the file is named after.
+    pub base_offset: i64,
+    /// Whole and valid, up to the first that is not.
     pub batches: Vec<AppendedBatch>,
     /// Where the first bytes are that are no valid batch.
     pub bad: Option<BadBytes>,
@@ -99,6 +110,26 @@ pub struct DiskLog {
 
 /// A log's segment files as a simulated disk holds them: where each begins, and its bytes.
 pub type Segments = Vec<(i64, u64)>;
+
+impl DiskSegment {
+    /// The offset after the last batch that can be read.
+    #[must_use]
+    pub fn read_end(&self) -> i64 {
+        self.batches.last().map_or(self.base_offset, |last| last.last_offset + 1)
+    }
+}
+
+impl DiskLog {
+    /// All batches that can be read.
+    pub fn batches(&self) -> impl Iterator<Item = &AppendedBatch> {
+        self.segments.iter().flat_map(|segment| &segment.batches)
+    }
+
+    /// The first bytes of each segment that are no valid batch.
+    pub fn bad(&self) -> impl Iterator<Item = &BadBytes> {
+        self.segments.iter().filter_map(|segment| segment.bad.as_ref())
+    }
+}
 
 /// Bytes on a disk that are no valid batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -91,12 +91,16 @@ impl LogMatching {
         let (Some(found), partition) = (model.on_disk(seen), &model.partitions[at]) else { return };
         let known = partition.replicas.get(&seen.node()).map(|replica| &replica.log);
         let mut before = None;
-        for batch in found.batches.iter().take_while(|batch| batch.last_offset < log_end) {
-            if known.and_then(|log| log.at(batch.base_offset)).is_none_or(|own| !same(own, batch)) {
-                let first = First { batch: *batch, before, node: seen.node(), ordinal: seen.ordinal };
-                self.compare(at, partition, seen, first);
+        for segment in &found.segments {
+            for batch in segment.batches.iter().take_while(|batch| batch.last_offset < log_end) {
+                if known.and_then(|log| log.at(batch.base_offset)).is_none_or(|own| !same(own, batch)) {
+                    let first = First { batch: *batch, before, node: seen.node(), ordinal: seen.ordinal };
+                    self.compare(at, partition, seen, first);
+                }
+                before = Some((batch.leader_epoch, batch.base_offset));
             }
-            before = Some((batch.leader_epoch, batch.base_offset));
+            // What is behind bad bytes cannot be read.
+            before = before.filter(|_| segment.bad.is_none());
         }
     }
 

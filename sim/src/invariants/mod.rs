@@ -225,6 +225,9 @@ impl Invariants {
 pub(crate) mod examples;
 
 #[cfg(test)]
+mod model_tests;
+
+#[cfg(test)]
 mod tests {
     use super::examples::{Cluster, N3, N4, N5, batch};
 

@@ -253,19 +253,31 @@ impl Model {
         self.partitions[seen.partition?].replicas.get(&seen.node())
     }
 
-    /// Rot may have changed what no checksum covers, such as a batch's epoch: what a damaged file
-    /// holds counts up to the first batch in whose place its replica had another. Beyond the replica's
-    /// end there may be one whose write failed half way, so that nobody told of it.
+    /// Rot may have changed what no checksum covers, such as a batch's offset and epoch: of a damaged
+    /// segment the batches count up to the first that is not in its place, or where its replica had
+    /// another. Beyond the replica's end there may be some whose write failed half way, so that nobody
+    /// told of them.
     pub(super) fn leave_out_rot(&self, node: Node, partition: &TopicPartition, log: &mut DiskLog) {
-        let directory = partition.to_string();
-        let rotted = self.rotted.iter().find(|(at, path)| *at == node && is_segment_in(path, &directory));
-        let replica = self.names.get(partition).and_then(|at| self.partitions[*at].replicas.get(&node));
-        let (Some((_, path)), Some(replica)) = (rotted, replica) else { return };
+        let Some(at) = self.names.get(partition) else { return };
+        let Some(replica) = self.partitions[*at].replicas.get(&node) else { return };
         let had = |batch: &AppendedBatch| batch.base_offset >= replica.log.end || replica.log.holds(batch);
-        let Some(first) = log.batches.iter().position(|batch| !had(batch)) else { return };
-        log.batches.truncate(first);
-        let reason = "bytes at rest were damaged".to_owned();
-        log.bad = Some(BadBytes { path: path.clone(), position: 0, reason });
+        for segment in &mut log.segments {
+            if !self.rotted.contains(&(node, segment.path.clone())) {
+                continue;
+            }
+            let mut next = segment.base_offset;
+            let in_place = |batch: &&AppendedBatch| {
+                let holds = batch.base_offset == next && had(batch);
+                next = batch.last_offset + 1;
+                holds
+            };
+            let counted = segment.batches.iter().take_while(in_place).count();
+            if counted < segment.batches.len() {
+                segment.batches.truncate(counted);
+                let reason = "bytes at rest were damaged".to_owned();
+                segment.bad = Some(BadBytes { path: segment.path.clone(), position: 0, reason });
+            }
+        }
     }
 
     /// What the disk of the event's node holds of the log that the event is about.
@@ -323,7 +335,7 @@ impl Model {
             }
             (Event::Controller(ControllerEvent::Found { state, written, .. }), Some(at)) => {
                 let known = self.partitions[at].state.as_ref();
-                if known.is_some_and(|(_, known)| known.partition_epoch < state.partition_epoch) {
+                if known.is_none_or(|(_, known)| known.partition_epoch < state.partition_epoch) {
                     let after_known = known.map_or(Zxid(0), |(zxid, _)| Zxid(zxid.0 + 1));
                     let zxid = written.map_or(after_known, |(_, zxid)| zxid);
                     let unclean_allowed = self.topology.unclean_election;

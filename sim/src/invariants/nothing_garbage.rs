@@ -60,12 +60,12 @@ impl Compared<'_> {
             return;
         }
         let (node, name, replica) = (self.node, &self.partition.name, self.replica);
-        if let Some(bad) = &found.bad {
+        if let Some(bad) = found.bad().next() {
             findings.check(false, time_ns, [], || format!("{node}, {name}: {bad}"));
             return;
         }
         let kept = |batch: &AppendedBatch| batch.last_offset >= replica.log.start;
-        let found: Vec<AppendedBatch> = found.batches.into_iter().filter(kept).collect();
+        let found: Vec<AppendedBatch> = found.batches().filter(|batch| kept(batch)).copied().collect();
         let differs = replica.log.batches.iter().zip(&found).find(|(known, stored)| !same(known, stored));
         let holds = differs.is_none() && found.len() == replica.log.batches.len();
         findings.check(holds, time_ns, [], || match differs {
@@ -86,39 +86,22 @@ mod tests {
     use super::super::examples::{Cluster, N3};
     use super::*;
     use crate::disk_log::appended;
+    use crate::disk_log::examples::{Files, bytes_of};
     use std::collections::BTreeMap;
     use std::path::PathBuf;
-    use wyrdlog::base::batch_header::{HEADER_BYTES, LOG_OVERHEAD_BYTES, MAGIC, assign, verify};
-    use wyrdlog::base::checksum::crc32c;
-    use wyrdlog::base::ids::LeaderEpoch;
-
-    struct Files(BTreeMap<PathBuf, Vec<u8>>);
+    use wyrdlog::base::batch_header::verify;
 
     /// The disk of one node: only N3 has files.
     struct FilesOf<'f>(Node, &'f Files);
 
     impl DiskView for FilesOf<'_> {
         fn list(&self, directory: &Path) -> Vec<String> {
-            let here = self.1.0.keys().filter(|path| self.0 == N3 && path.parent() == Some(directory));
-            here.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
+            if self.0 == N3 { self.1.list(directory) } else { Vec::new() }
         }
 
         fn read(&self, path: &Path) -> Option<Vec<u8>> {
-            self.1.0.get(path).filter(|_| self.0 == N3).cloned()
+            self.1.read(path).filter(|_| self.0 == N3)
         }
-    }
-
-    fn bytes_of(base_offset: i64, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        bytes.extend_from_slice(payload);
-        let length = (bytes.len() - LOG_OVERHEAD_BYTES) as i32;
-        bytes[8..12].copy_from_slice(&length.to_be_bytes());
-        bytes[16] = MAGIC;
-        bytes[60] = 1;
-        let crc = crc32c(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        assign(&mut bytes, base_offset, LeaderEpoch(1));
-        bytes
     }
 
     fn two_batches() -> (Cluster, Files) {

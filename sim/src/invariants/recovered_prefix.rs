@@ -12,6 +12,7 @@
 use wyrdlog::base::event::{Event, LogEvent};
 
 use super::{Invariant, Seen, World};
+use crate::observed::DiskLog;
 use crate::verdict::{Findings, Property};
 
 /// Compares each reopened log with what the model knows.
@@ -43,7 +44,7 @@ impl Invariant for RecoveredPrefix {
         };
         let suffered = replica.suffered;
         let on_disk = world.model.on_disk(seen);
-        if let Some(bad) = on_disk.and_then(|log| log.bad.as_ref()) {
+        for bad in on_disk.into_iter().flat_map(DiskLog::bad) {
             let rotted = world.model.rotted.contains(&(seen.node(), bad.path.clone()));
             self.findings
                 .check(rotted, seen.time_ns(), [seen.ordinal], || format!("{} opened {name}, but {bad}", seen.node()));

@@ -64,22 +64,24 @@ impl ReplicaLog {
         accounted
     }
 
-    /// Takes over what the disk holds. Behind bytes that rotted, the log is what it was.
+    /// Takes over what the disk holds. From bytes that rotted to the next segment, the log is what it was.
     fn take_over(&mut self, found: &DiskLog, log_end: i64) -> bool {
         let known = |batch: &AppendedBatch| {
             batch.last_offset < self.start
                 || self.at(batch.base_offset).is_some_and(|own| same(own, batch))
                 || self.ghosts.iter().any(|ghost| same(ghost, batch))
         };
-        let accounted = found.batches.iter().all(known);
-        let read_end = found.batches.last().map_or(0, |batch| batch.last_offset + 1);
-        let unread: Vec<AppendedBatch> =
-            self.batches.iter().filter(|own| own.base_offset >= read_end).copied().collect();
-        self.batches = found.batches.iter().copied().collect();
-        if found.bad.is_some() {
-            self.batches.extend(unread);
+        let accounted = found.batches().all(known);
+        let mut batches = VecDeque::new();
+        for (at, segment) in found.segments.iter().enumerate() {
+            batches.extend(&segment.batches);
+            if segment.bad.is_some() {
+                let next = found.segments.get(at + 1).map_or(i64::MAX, |next| next.base_offset);
+                let unread = segment.read_end()..next;
+                batches.extend(self.batches.iter().filter(|own| unread.contains(&own.base_offset)));
+            }
         }
-        self.end = log_end;
+        (self.batches, self.end) = (batches, log_end);
         accounted
     }
 
