@@ -47,7 +47,7 @@ fn base_offsets(cluster: &Cluster) -> Vec<i64> {
 fn a_batch_that_nobody_told_of_is_taken_over_although_an_earlier_segment_rotted() {
     let mut cluster = with_a_rotted_first_segment();
     let (untold, next) = (batch(6, 7, 1), batch(8, 8, 1));
-    cluster.fault(FaultNote::DiskDamaged(N3));
+    cluster.fault(FaultNote::CallsFail(N3));
     let segments = vec![rotted_behind(0, &[batch(0, 1, 1)]), segment(5, &[batch(5, 5, 1), untold])];
     cluster.invariants.disk_log(N3, partition(), DiskLog { segments });
     cluster.restart(N3, 0, 8);
