@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::sync::oneshot;
+
 use super::cluster::Cluster;
 use super::config::ConsumerConfig;
 use super::connection::{Connection, RequestFailed};
@@ -251,7 +253,17 @@ impl<R: Runtime> Consumer<R> {
         for (leader, asked) in wanted {
             if !self.fetches.waits_at(leader) {
                 let (cluster, config) = (self.cluster.clone(), self.config.clone());
-                let answer = fetch_from(cluster, config, view.clone(), leader, asked.clone());
+                let fetch = fetch_from(cluster, config, view.clone(), leader, asked.clone());
+                // In a task of its own: nobody polls it between two polls of the consumer, and it may hold
+                // the connection that it opens, for which the next poll and the producer wait.
+                let (tell, told) = oneshot::channel();
+                let task = self.cluster.runtime().spawn("consumer-fetch", async move {
+                    let _ = tell.send(fetch.await);
+                });
+                let answer = async move {
+                    let _until_answered = task;
+                    told.await.unwrap_or_else(|_| Err(RequestFailed::Lost("the fetch has ended".to_owned())))
+                };
                 self.fetches.insert(leader, asked, view.clone(), answer);
             }
         }
