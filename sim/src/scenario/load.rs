@@ -17,7 +17,7 @@ pub enum Workload<N = u32> {
         /// How many clients.
         clients: N,
         /// Requests per simulated second, of all clients together.
-        requests_per_s: N,
+        /// Requests per simulated second, of all clients together.
         /// How many registers.
         registers: N,
     },
@@ -36,7 +36,7 @@ pub enum Workload<N = u32> {
 pub struct LogLoad<N = u32> {
     /// How many clients.
     pub clients: N,
-    /// Requests per simulated second, of all clients together.
+    /// Sends per simulated second, of all clients together, and as many polls.
     pub requests_per_s: N,
     /// Producers of a hundred that use acks=all; the others use acks=1 or acks=0.
     #[serde(default = "all")]
