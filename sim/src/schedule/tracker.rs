@@ -94,7 +94,6 @@ impl Roles {
                 self.coordinator = self.coordinator.max(Some((term.0, node)));
                 Some((Happening::CoordinatorElected, None))
             }
-            Event::Coordinator(CoordinatorEvent::Applied { .. }) => Some((Happening::EntryApplied, None)),
             Event::Coordinator(CoordinatorEvent::SessionEnded { .. }) => Some((Happening::SessionEnded, None)),
             _ => None,
         }

@@ -4,7 +4,6 @@
 //! A workload decides nothing by what observers know. It ends by itself when the load does.
 
 pub mod coordinator_registers;
-pub mod payload;
 pub mod produce_consume;
 pub mod sessions;
 
