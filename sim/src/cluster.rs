@@ -55,8 +55,6 @@ struct Machine {
     directory: Directory,
     /// Tells the running process to stop.
     stop: Option<watch::Sender<bool>>,
-    /// How often its process ended by itself.
-    exits: u32,
     /// When an operator starts it again.
     starts_ns: Option<u64>,
     /// Faults that keep it from being started.
@@ -113,7 +111,7 @@ pub struct Cluster {
     coordinator: coordinator::Config,
     broker: broker::Config,
     ended: Arc<Mutex<BTreeMap<u16, Ended>>>,
-    seed: u64,
+    draw: Draw,
     replaced_coordinators: usize,
 }
 
@@ -129,7 +127,6 @@ impl Cluster {
             part,
             directory: Directory::New,
             stop: None,
-            exits: 0,
             starts_ns: None,
             held_down: 0,
             disk_faults: 0,
@@ -145,7 +142,7 @@ impl Cluster {
             coordinator: coordinator_config(plan, plants),
             broker: broker_config(plan, plants),
             ended: Arc::default(),
-            seed: plan.schedule.product_seed,
+            draw: Draw::new(plan.schedule.product_seed, "restarts"),
             replaced_coordinators: 0,
         }
     }
@@ -401,9 +398,7 @@ impl Cluster {
             return Vec::new();
         }
         let (shortest, longest) = RESTART_MS;
-        machine.exits += 1;
-        let mut draw = Draw::new(self.seed, &format!("restart {} of {node}", machine.exits));
-        machine.starts_ns = Some(time_ns + draw.between(shortest, longest) * 1_000_000);
+        machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
         let Some(Err(stop)) = result else { return Vec::new() };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
         let explained = match &stop.cause {

@@ -107,7 +107,7 @@ impl Drawing<'_> {
         let span_ms = self.draw.between(20, longest_ms);
         // The end of a swapped disk is what it is about.
         let lasts = kind.is_instant() || self.draw.percent(5) && kind != FaultKind::SwapDisk;
-        FaultEvent { id: None, when, action, for_ms: (!lasts).then_some(span_ms) }
+        FaultEvent { when, action, for_ms: (!lasts).then_some(span_ms) }
     }
 
     /// The controller writes right after each of these. It is kept from hearing the answer, mostly for
@@ -127,7 +127,6 @@ impl Drawing<'_> {
             Action::Partition { shape, targets: vec![target], resets: self.draw.percent(30), in_parts }
         };
         FaultEvent {
-            id: None,
             when: Trigger::After { happening, partition: None, nth, from_ms: 0, delay_ms },
             action,
             for_ms: Some(span_ms),
@@ -144,7 +143,7 @@ impl Drawing<'_> {
             let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
             let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
             let action = Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts };
-            FaultEvent { id: None, when, action, for_ms: Some(self.draw.between(500, 6_000)) }
+            FaultEvent { when, action, for_ms: Some(self.draw.between(500, 6_000)) }
         };
         (0..count).map(|_| one()).collect()
     }

@@ -297,33 +297,6 @@ impl Action {
         }
     }
 
-    /// Aims it at `targets` instead: at the first one, where it can have only one.
-    pub fn aim_at(&mut self, targets: &[Target]) {
-        let Some(first) = targets.first() else { return };
-        match self {
-            Action::Partition { targets: aimed, .. }
-            | Action::Crash { targets: aimed }
-            | Action::PowerLoss { targets: aimed } => {
-                *aimed = targets.to_vec();
-            }
-            Action::SlowLink { target, .. }
-            | Action::LossyLink { target, .. }
-            | Action::ResetConnections { target }
-            | Action::Pause { target }
-            | Action::ClockJump { target, .. }
-            | Action::ClockDrift { target, .. }
-            | Action::IoError { target, .. }
-            | Action::FsyncFailure { target }
-            | Action::DirectorySyncFailure { target }
-            | Action::DiskFull { target }
-            | Action::SlowDisk { target, .. }
-            | Action::BitRot { target, .. }
-            | Action::Restart { target }
-            | Action::Replace { target }
-            | Action::SwapDisk { target } => *target = first.clone(),
-        }
-    }
-
     /// The list of targets, where it may have several.
     pub fn targets_mut(&mut self) -> Option<&mut Vec<Target>> {
         match self {

@@ -101,7 +101,7 @@ impl Burst<'_> {
     }
 
     fn event(&mut self, when: Trigger, action: Action, shortest_ms: u64, longest_ms: u64) -> FaultEvent {
-        FaultEvent { id: None, when, action, for_ms: Some(self.draw.between(shortest_ms, longest_ms)) }
+        FaultEvent { when, action, for_ms: Some(self.draw.between(shortest_ms, longest_ms)) }
     }
 
     /// A process ends, and what its disk had not synced or the whole disk may go with it.
@@ -121,7 +121,6 @@ impl Burst<'_> {
         let away_ms = self.draw.between(1_500, 6_000);
         let back_ms = self.begins_ms + away_ms;
         let leaves = FaultEvent {
-            id: None,
             when: Trigger::At { at_ms: self.begins_ms },
             action: Action::Crash { targets: vec![follower.clone()] },
             for_ms: Some(away_ms),
@@ -136,7 +135,7 @@ impl Burst<'_> {
         };
         let slow = self.event(when, slow, 300, 5_000);
         let when = self.first(Happening::InSyncProposed, back_ms, 10);
-        let mut gone = FaultEvent { id: None, when, action: self.ends(follower, 75), for_ms: None };
+        let mut gone = FaultEvent { when, action: self.ends(follower, 75), for_ms: None };
         if !gone.action.kind().is_instant() {
             gone.for_ms = Some(self.draw.between(20, 100));
         }
@@ -175,7 +174,6 @@ impl Burst<'_> {
     fn deposed_in_the_middle(&mut self) -> Vec<FaultEvent> {
         let slow_ms = self.draw.between(2_500, 5_000);
         let slow = FaultEvent {
-            id: None,
             when: Trigger::At { at_ms: self.begins_ms },
             action: Action::SlowDisk { target: Target::Controller, factor: self.draw.between(300, 1_000) as u32 },
             for_ms: Some(slow_ms),
@@ -193,7 +191,7 @@ impl Burst<'_> {
         let followers = [0, 1].map(|nth| Target::Follower(self.partition.clone(), nth));
         let slow_from = |when: Trigger, target: Target, factor: u64, for_ms: u64| {
             let action = Action::SlowDisk { target, factor: factor as u32 };
-            FaultEvent { id: None, when, action, for_ms: Some(for_ms) }
+            FaultEvent { when, action, for_ms: Some(for_ms) }
         };
         let factor = self.draw.between(30, 300);
         let begins = Trigger::At { at_ms: self.begins_ms };
@@ -227,7 +225,6 @@ impl Burst<'_> {
         let falls_ms = apart_ms + self.replica_lag_max_ms * 3 / 2 + self.draw.between(200, 1_500);
         let led_again_ms = falls_ms + self.draw.between(1_000, 4_000);
         let between = |at_ms: u64, action: Action, until_ms: u64| FaultEvent {
-            id: None,
             when: Trigger::At { at_ms },
             action,
             for_ms: Some(until_ms - at_ms),
@@ -283,7 +280,6 @@ impl Burst<'_> {
         let (target, factor) = (follower.clone(), self.draw.between(100, 1_000) as u32);
         let slow = Action::SlowDisk { target, factor };
         let slow = FaultEvent {
-            id: None,
             when: Trigger::At { at_ms: self.begins_ms },
             action: slow,
             for_ms: Some(self.draw.between(500, 3_000)),
