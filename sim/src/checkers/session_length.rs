@@ -10,7 +10,7 @@
 //! The upper bound is asked for where nothing disturbed the ensemble for long enough to elect and
 //! connect anew: from then on a session that no server is told of has a time-out and a bound.
 //!
-//! False positives avoided: a frame that came less than [`IN_HAND_NS`] before the decision may wait
+//! False positives avoided: a frame that came less than `IN_HAND_NS` before the decision may wait
 //! behind it in the server's inbox; a clock may run slow by what the simulator grants it.
 
 use std::collections::BTreeMap;

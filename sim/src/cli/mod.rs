@@ -77,7 +77,7 @@ enum Output {
 }
 
 /// Why a command could not be carried out. What was given cannot be used, unless it is
-/// [`Infrastructure`].
+/// `Infrastructure`.
 pub type Trouble = Box<dyn std::error::Error>;
 
 /// What stood in the way and is nobody's input.
