@@ -96,8 +96,8 @@ pub struct Stopped {
     pub reason: String,
 }
 
-/// A workload's process on one client machine.
-pub type ClientMain = Box<dyn FnOnce(SimRuntime) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
+/// A workload's process on one client machine, which may be killed and started again.
+pub type ClientMain = Arc<dyn Fn(SimRuntime) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// The machines of one run.
 pub struct Cluster {
@@ -108,6 +108,7 @@ pub struct Cluster {
     /// Processes that stopped although their disks were well.
     pub stopped: Vec<Stopped>,
     machines: Vec<Machine>,
+    client_mains: BTreeMap<Client, ClientMain>,
     coordinator: coordinator::Config,
     broker: broker::Config,
     ended: Arc<Mutex<BTreeMap<u16, Ended>>>,
@@ -139,6 +140,7 @@ impl Cluster {
             links,
             stopped: Vec::new(),
             machines,
+            client_mains: BTreeMap::new(),
             coordinator: coordinator_config(plan, plants),
             broker: broker_config(plan, plants),
             ended: Arc::default(),
@@ -154,14 +156,23 @@ impl Cluster {
         }
     }
 
-    /// Starts a workload's process.
+    /// Starts a workload's process, which is what the machine runs from now on.
     ///
     /// # Panics
     /// If there is no such client machine, which is ours to prevent.
     pub fn start_client(&mut self, client: Client, main: ClientMain) {
         let machine = self.machines.iter().find(|machine| machine.part == Part::Client(client));
         let id = machine.map(|machine| machine.id).expect("one machine was made for each client");
-        self.simulation.start(id, main);
+        self.client_mains.insert(client, main.clone());
+        self.simulation.start(id, move |runtime| main(runtime));
+    }
+
+    /// Ends all clients for good.
+    pub fn end_clients(&mut self) {
+        self.client_mains.clear();
+        for machine in self.machines.iter().filter(|machine| matches!(machine.part, Part::Client(_))) {
+            self.simulation.crash(machine.id);
+        }
     }
 
     /// Who is who, for the invariants.
@@ -281,7 +292,7 @@ impl Cluster {
 
     // What an operator does.
 
-    /// Starts the process of a server, if it does not run and nothing holds it down.
+    /// Starts the process of a machine, if it does not run and nothing holds it down.
     pub fn start(&mut self, node: Node) {
         let machine = &mut self.machines[usize::from(node.0)];
         machine.starts_ns = None;
@@ -306,7 +317,12 @@ impl Cluster {
                     note(product::broker(runtime, config, stopped).await);
                 });
             }
-            Part::Client(_) => return,
+            Part::Client(number) => {
+                if let Some(main) = self.client_mains.get(&number).cloned() {
+                    self.simulation.start(machine.id, move |runtime| main(runtime));
+                }
+                return;
+            }
         }
         machine.stop = Some(stop);
     }
@@ -466,23 +482,18 @@ pub fn host(part: Part) -> String {
 /// A seed that takes more steps does not end: the standard load takes half a million.
 const STEPS_MAX: u64 = 200_000_000;
 
-/// A segment that is full every few seconds at the standard load, so that retention has work.
-const SMALL_SEGMENT_BYTES: u64 = 6 * 1024;
-
 /// The world of a seed: its latencies and the way tasks are chosen.
 fn engine_config(plan: &Plan, trace: Option<std::ops::Range<u64>>) -> EngineConfig {
-    let mut draw = Draw::new(plan.schedule.product_seed, "world");
-    let micros = |draw: &mut Draw, low, high| Duration::from_micros(draw.between(low, high));
+    let shape = &plan.cluster;
     let mut config = EngineConfig { trace, ..EngineConfig::default() };
     config.schedule_seed = Some(plan.schedule.scheduling_seed);
     config.steps_max = STEPS_MAX;
-    if draw.percent(20) {
-        let change_points = draw.between(1, 10) as u32;
+    if let Some(change_points) = shape.change_points {
         config.schedule = Schedule::Pct { change_points, expected_polls: 400_000 };
     }
-    let (latency, jitter) = (micros(&mut draw, 50, 1_000), micros(&mut draw, 20, 2_000));
+    let [latency, jitter] = [shape.link_latency_us, shape.link_jitter_us].map(Duration::from_micros);
     config.network.link = LinkParams::lan(latency, jitter);
-    config.disk.sync_latency = micros(&mut draw, 100, 3_000);
+    config.disk.sync_latency = Duration::from_micros(shape.sync_latency_us);
     config
 }
 
@@ -492,12 +503,11 @@ fn coordinator_config(plan: &Plan, plants: Plants) -> coordinator::Config {
         let (peer_address, client_address) = (Address::new(host.clone(), PEER_PORT), Address::new(host, CLIENT_PORT));
         Member { id: ServerId(id), peer_address, client_address }
     };
-    let mut draw = Draw::new(plan.schedule.product_seed, "coordinator");
     let mut config = coordinator::Config::new(ServerId(1), (1..=plan.cluster.coordinators).map(member).collect());
     config.session_timeout_min = Duration::from_millis(500);
-    config.snapshot_entries = draw.pick(&[50, 200, 1_000, 100_000]).copied().unwrap_or(1_000);
-    config.limits.trailing_entries = draw.pick(&[0, 20, 200, 10_000]).copied().unwrap_or(10_000);
-    config.limits.snapshot_chunk_bytes_max = draw.pick(&[256, 4_096, 262_144]).copied().unwrap_or(262_144);
+    config.snapshot_entries = plan.cluster.snapshot_entries;
+    config.limits.trailing_entries = plan.cluster.trailing_entries;
+    config.limits.snapshot_chunk_bytes_max = plan.cluster.snapshot_chunk_bytes;
     config.plants = plants;
     config
 }
@@ -506,17 +516,12 @@ fn broker_config(plan: &Plan, plants: Plants) -> broker::Config {
     let coordinator = |id| Address::new(host(Part::Coordinator(ServerId(id))), CLIENT_PORT);
     let coordinators = (1..=plan.cluster.coordinators).map(coordinator).collect();
     let unset = Address::new("unset", BROKER_PORT);
-    let mut draw = Draw::new(plan.schedule.product_seed, "broker");
     let mut config = broker::Config::new(BrokerId(0), unset, coordinators);
     config.session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
     config.replica_lag_max = Duration::from_millis(plan.cluster.replica_lag_max_ms);
-    config.segment_bytes =
-        draw.pick(&[SMALL_SEGMENT_BYTES, SMALL_SEGMENT_BYTES, 64 * 1024, 1024 * 1024]).copied().unwrap_or(1024 * 1024);
-    if config.segment_bytes == SMALL_SEGMENT_BYTES {
-        let segments = draw.pick(&[None, Some(1), Some(1), Some(2)]).copied().flatten();
-        config.retention_bytes = segments.map(|segments: u64| segments * SMALL_SEGMENT_BYTES);
-        config.retention_interval = Duration::from_millis(draw.between(500, 5_000));
-    }
+    config.segment_bytes = plan.cluster.segment_bytes;
+    config.retention_bytes = plan.cluster.retention_bytes;
+    config.retention_interval = Duration::from_millis(plan.cluster.retention_interval_ms);
     config.auto_create_topics = false;
     config.plants = plants;
     config

@@ -25,7 +25,7 @@ use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
 use crate::narrate::Names;
 use crate::observed::FaultNote;
-use crate::scenario::{Plan, Scenario, Workload};
+use crate::scenario::{Parameters, Plan, Scenario, Workload};
 use crate::schedule::{Due, Schedule, TriggerTracker};
 use crate::session_wire::Told;
 use crate::tamper::Record;
@@ -33,11 +33,12 @@ use crate::verdict::{Findings, Property, Violation};
 use crate::watcher::Watcher;
 use crate::workloads::Load;
 use crate::workloads::coordinator_registers::Registers;
-use crate::workloads::produce_consume::{ProduceConsume, Shares};
+use crate::workloads::produce_consume::ProduceConsume;
 use crate::workloads::sessions::Sessions;
 
 mod judge;
 mod requests;
+mod vacuous;
 
 pub use requests::Requests;
 
@@ -96,6 +97,12 @@ pub struct Verdict {
     pub unsynced_power_cuts: u64,
     /// Whether the run went past the fault budget, so that durability was not promised.
     pub beyond_budget: bool,
+    /// What this run lacked to mean anything, if it did: load, or faults that took effect.
+    pub vacuous: Option<String>,
+    /// The stratum of the mixture that the seed is of, if the scenario is one.
+    pub stratum: Option<String>,
+    /// What was drawn of what the scenario gives a range.
+    pub parameters: Parameters,
     /// The topics' durability classes, by name.
     pub durability: BTreeMap<String, String>,
     /// How long it was, in virtual nanoseconds.
@@ -282,12 +289,8 @@ impl<'p> Driver<'p> {
             return;
         }
         self.has_final_reads = true;
-        let roles = self.cluster.roles();
-        for node in roles.clients.values() {
-            let id = self.cluster.id(*node);
-            self.cluster.simulation.crash(id);
-        }
-        let main: ClientMain = Box::new(move |runtime| Box::pin(workload.read_everything(runtime, 0)));
+        self.cluster.end_clients();
+        let main: ClientMain = Arc::new(move |runtime| Box::pin(workload.clone().read_everything(runtime, 0)));
         self.cluster.start_client(0, main);
     }
 
@@ -355,11 +358,10 @@ fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMai
         let first = mains.len() as Client;
         let numbers = first..first + workload.clients() as Client;
         match *workload {
-            Workload::ProduceConsume { clients: count, requests_per_s, acks_all_percent, idempotent_percent } => {
-                let load = Load::new(plan, count, requests_per_s, cluster.view());
-                let shares = Shares { acks_all_percent, idempotent_percent };
+            Workload::ProduceConsume(ref habits) => {
+                let load = Load::new(plan, habits.clients, habits.requests_per_s, cluster.view());
                 let (brokers, topics) = (cluster.broker_addresses(), plan.cluster.topics.clone());
-                let shared = Arc::new(ProduceConsume::new(brokers, topics, shares, load));
+                let shared = Arc::new(ProduceConsume::new(brokers, topics, habits.clone(), load));
                 clients.produce_consume = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
             }
@@ -393,5 +395,5 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let shared = shared.clone();
-    (client, Box::new(move |runtime| Box::pin(run(shared, runtime, client))))
+    (client, Arc::new(move |runtime| Box::pin(run(shared.clone(), runtime, client))))
 }

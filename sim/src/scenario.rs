@@ -1,10 +1,19 @@
-//! A scenario: cluster shape, workloads, faults and phases, as data. What it leaves open, each
-//! seed draws (swarm testing); [`Scenario::draw`] gives the [`Plan`] of one seed.
+//! A scenario: cluster shape, workloads, faults and phases, as data, or a mixture of such. What it
+//! leaves open, each seed draws (swarm testing); [`Scenario::draw`] gives the [`Plan`] of one seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod drawn;
+mod load;
+mod shape;
+mod strata;
+
+pub use drawn::{Between, Drawn, Draws, Parameters, Scale, Used};
+pub use load::{Consumers, LogLoad, Producers, Records, Workload};
+pub use shape::{Cluster, ClusterShape, Topic};
+pub use strata::Stratum;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wyrdlog::base::partition_state::Durability;
 
 use crate::draw::Draw;
 use crate::file_error::FileError;
@@ -13,89 +22,8 @@ use crate::swarm;
 
 /// The most brokers or coordinators that a scenario may ask for.
 pub const NODES_MAX: u32 = 15;
-
-/// A topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// How many partitions.
-    pub partitions: u32,
-    /// How many replicas each.
-    pub replicas: u32,
-    /// `min.insync.replicas`.
-    pub min_in_sync: u32,
-    /// What is promised.
-    pub durability: Durability,
-}
-
-/// The cluster, as far as the scenario fixes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClusterShape {
-    /// Coordinator servers: 1, 3 or 5.
-    pub coordinators: Option<u32>,
-    /// Brokers.
-    pub brokers: Option<u32>,
-    /// `zookeeper.session.timeout.ms` of the brokers.
-    pub session_timeout_ms: Option<u64>,
-    /// `replica.lag.time.max.ms`.
-    pub replica_lag_max_ms: Option<u64>,
-    /// The topics; where absent, one of each durability class.
-    pub topics: Option<Vec<Topic>>,
-}
-
-/// What clients do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Workload {
-    /// Clients that send unique values and poll them.
-    ProduceConsume {
-        /// How many clients.
-        clients: u32,
-        /// Sends per simulated second, of all clients together, and as many polls.
-        requests_per_s: u32,
-        /// Sends of a hundred that use acks=all; the others use acks=1.
-        #[serde(default = "all")]
-        acks_all_percent: u32,
-        /// Producers of a hundred that are idempotent.
-        #[serde(default = "all")]
-        idempotent_percent: u32,
-    },
-    /// Clients that work on registers in the coordinator's tree.
-    Registers {
-        /// How many clients.
-        clients: u32,
-        /// Requests per simulated second, of all clients together.
-        requests_per_s: u32,
-        /// How many registers.
-        registers: u32,
-    },
-    /// Clients that hold ephemerals and watches while they come and go.
-    Sessions {
-        /// How many clients.
-        clients: u32,
-        /// Sessions that end per simulated minute.
-        ends_per_minute: u32,
-    },
-}
-
-fn all() -> u32 {
-    100
-}
-
-impl Workload {
-    /// How many clients it has.
-    #[must_use]
-    pub fn clients(&self) -> u32 {
-        match self {
-            Workload::ProduceConsume { clients, .. }
-            | Workload::Registers { clients, .. }
-            | Workload::Sessions { clients, .. } => *clients,
-        }
-    }
-}
+/// A healed cluster is whole again within its session time-out, its replica lag time and so long.
+const WHOLE_AGAIN_MS: u64 = 5_000;
 
 /// The faults, as far as the scenario fixes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +32,7 @@ pub struct FaultMix {
     /// The kinds that may be drawn, with their weights; where absent, each seed draws a subset.
     pub weights: Option<BTreeMap<FaultKind, u32>>,
     /// Fault events per simulated minute of the fault phase.
-    pub per_minute: Option<u32>,
+    pub per_minute: Option<Drawn>,
     /// Whether faults past the budget are admitted; where absent, in less than a tenth of all seeds.
     pub budget: Option<BudgetMode>,
     /// No faults at all; where absent, in less than a tenth of all seeds.
@@ -113,21 +41,36 @@ pub struct FaultMix {
 
 /// How long each phase lasts, in virtual milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Phases {
+#[serde(deny_unknown_fields, default, bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub struct Phases<N = u64> {
     /// Load without faults.
-    pub warm_up_ms: u64,
+    pub warm_up_ms: N,
     /// Load and faults.
-    pub faults_ms: u64,
-    /// Load after all faults are healed: the liveness phase.
-    pub healing_ms: u64,
+    pub faults_ms: N,
+    /// Load after all faults are healed: the liveness phase. Where anything of the cluster is drawn, it
+    /// lasts as long as that cluster may need to become whole, at least.
+    pub healing_ms: N,
     /// Final reads, without load.
-    pub final_reads_ms: u64,
+    pub final_reads_ms: N,
 }
 
-impl Default for Phases {
+impl<N: From<u32>> Default for Phases<N> {
     fn default() -> Self {
-        Phases { warm_up_ms: 5_000, faults_ms: 35_000, healing_ms: 15_000, final_reads_ms: 5_000 }
+        let [warm_up_ms, faults_ms, healing_ms, final_reads_ms] = [5_000, 35_000, 15_000, 5_000].map(N::from);
+        Phases { warm_up_ms, faults_ms, healing_ms, final_reads_ms }
+    }
+}
+
+impl Phases<Drawn> {
+    fn draw(&self, cluster: &Cluster, draws: &mut Draws) -> Phases {
+        let healing_ms = draws.number("healing_ms", &self.healing_ms);
+        let whole_ms = cluster.session_timeout_ms + cluster.replica_lag_max_ms + WHOLE_AGAIN_MS;
+        Phases {
+            warm_up_ms: draws.number("warm_up_ms", &self.warm_up_ms),
+            faults_ms: draws.number("faults_ms", &self.faults_ms),
+            healing_ms: healing_ms.max(whole_ms),
+            final_reads_ms: draws.number("final_reads_ms", &self.final_reads_ms),
+        }
     }
 }
 
@@ -152,26 +95,13 @@ pub struct Scenario {
     /// The cluster.
     pub cluster: ClusterShape,
     /// What clients do; where absent, each seed draws it.
-    pub workload: Option<Vec<Workload>>,
+    pub workload: Option<Vec<Workload<Drawn>>>,
     /// The faults.
     pub faults: FaultMix,
     /// The phases.
-    pub phases: Phases,
-}
-
-/// A cluster without anything left open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// Coordinator servers, with ids from 1.
-    pub coordinators: u32,
-    /// Brokers, with ids from 1.
-    pub brokers: u32,
-    /// `zookeeper.session.timeout.ms` of the brokers.
-    pub session_timeout_ms: u64,
-    /// `replica.lag.time.max.ms`.
-    pub replica_lag_max_ms: u64,
-    /// The topics.
-    pub topics: Vec<Topic>,
+    pub phases: Phases<Drawn>,
+    /// Shapes of which each seed has one, in place of the four above.
+    pub strata: Vec<Stratum>,
 }
 
 /// What one seed runs.
@@ -185,6 +115,10 @@ pub struct Plan {
     pub phases: Phases,
     /// The faults, with everything that a replay needs.
     pub schedule: Schedule,
+    /// The stratum of the mixture that the seed is of, if it is one.
+    pub stratum: Option<String>,
+    /// What was drawn of what the scenario gives a range.
+    pub parameters: Parameters,
 }
 
 impl Scenario {
@@ -197,112 +131,68 @@ impl Scenario {
         }
     }
 
+    /// Whether any seed has brokers.
+    #[must_use]
+    pub fn has_brokers(&self) -> bool {
+        let has = |shape: &ClusterShape| shape.brokers != Some(Drawn::Fixed(0));
+        if self.strata.is_empty() { has(&self.cluster) } else { self.strata.iter().any(|one| has(&one.cluster)) }
+    }
+
+    /// The strata of a mixture, each with its share of a hundred seeds.
+    #[must_use]
+    pub fn shares(&self) -> Vec<(&str, u64)> {
+        let all: u64 = self.strata.iter().map(|stratum| u64::from(stratum.share)).sum();
+        let share = |stratum: &Stratum| (u64::from(stratum.share) * 100).checked_div(all).unwrap_or(0);
+        self.strata.iter().map(|stratum| (stratum.name.as_str(), share(stratum))).collect()
+    }
+
     fn contradiction(&self) -> Option<(String, String)> {
-        let brokers = self.cluster.brokers.unwrap_or(NODES_MAX);
-        if self.cluster.coordinators.is_some_and(|count| ![1, 3, 5].contains(&count)) {
-            return Some((
-                "an ensemble has 1, 3 or 5 coordinators".to_owned(),
-                "set cluster.coordinators = 3".to_owned(),
-            ));
+        if self.strata.is_empty() {
+            return self.cluster.contradiction();
         }
-        if brokers > NODES_MAX {
-            return Some((
-                format!("{brokers} brokers are more than {NODES_MAX}"),
-                "set cluster.brokers = 3, or 0 for the coordinator alone".to_owned(),
-            ));
+        let whole = Scenario { name: self.name.clone(), about: self.about.clone(), ..Scenario::default() };
+        if (Scenario { strata: Vec::new(), plant: None, ..self.clone() }) != whole {
+            let message = "a mixture has cluster, workload, faults and phases beside its strata".to_owned();
+            return Some((message, "move them into [[strata]]".to_owned()));
         }
-        let mut names = BTreeSet::new();
-        self.cluster.topics.iter().flatten().find_map(|topic| {
-            if !names.insert(topic.name.as_str()) {
-                let remedy = "give each topic a name of its own".to_owned();
-                return Some((format!("two topics are named {}", topic.name), remedy));
-            }
-            let name = &topic.name;
-            if topic.replicas == 0 || topic.replicas > brokers {
-                let remedy = format!("set its replicas between 1 and {brokers}");
-                return Some((format!("topic {name} has {} replicas on {brokers} brokers", topic.replicas), remedy));
-            }
-            let possible = (1..=topic.replicas).contains(&topic.min_in_sync) && topic.partitions > 0;
-            let message =
-                || format!("topic {name} has min_in_sync {} and {} partitions", topic.min_in_sync, topic.partitions);
-            (!possible).then(|| {
-                (message(), format!("set min_in_sync between 1 and {} and at least one partition", topic.replicas))
-            })
-        })
+        strata::contradiction(&self.strata)
     }
 
     /// The plan of `seed`: what is fixed as it is, what is open drawn.
     #[must_use]
     pub fn draw(&self, seed: u64) -> Plan {
-        let cluster = self.draw_cluster(&mut Draw::new(seed, "cluster"));
-        let workloads = match &self.workload {
-            Some(workloads) => workloads.clone(),
-            None => draw_workloads(&mut Draw::new(seed, "workload")),
+        let Some(stratum) = strata::stratum_of(&self.strata, seed) else { return self.draw_alone(seed) };
+        let Stratum { name, cluster, workload, faults, phases, .. } = stratum.clone();
+        let (scenario, about) = (self.name.clone(), String::new());
+        let plant = self.plant.clone();
+        let alone = Scenario { name: scenario, about, plant, cluster, workload, faults, phases, strata: Vec::new() };
+        Plan { stratum: Some(name), ..alone.draw_alone(seed) }
+    }
+
+    fn draw_alone(&self, seed: u64) -> Plan {
+        let mut draws = Draws::new(seed);
+        let cluster = self.cluster.draw(seed, &mut draws);
+        let phases = self.phases.draw(&cluster, &mut draws);
+        let mut workloads = match &self.workload {
+            Some(workloads) => workloads.iter().map(|workload| workload.draw(&mut draws)).collect(),
+            None => load::draw_open(seed),
         };
+        workloads.retain(|workload: &Workload| workload.clients() > 0);
         let mut schedule = Schedule::new(seed, &self.name);
         schedule.plant.clone_from(&self.plant);
         let clients = workloads.iter().map(Workload::clients).sum();
+        let per_minute = self.faults.per_minute.as_ref().map(|drawn| draws.number("faults.per_minute", drawn));
         let draw = &mut Draw::new(seed, "faults");
-        swarm::draw_faults(&mut schedule, &self.faults, &cluster, clients, self.phases, draw);
-        Plan { cluster, workloads, phases: self.phases, schedule }
+        swarm::draw_faults(&mut schedule, &self.faults, per_minute, &cluster, clients, phases, draw);
+        Plan { cluster, workloads, phases, schedule, stratum: None, parameters: draws.made }
     }
-
-    fn draw_cluster(&self, draw: &mut Draw) -> Cluster {
-        let shape = &self.cluster;
-        let coordinators = draw.weighted(&[(1, 1), (3, 8), (5, 1)]).copied().unwrap_or(3);
-        let brokers = draw.weighted(&[(3, 8), (4, 1), (5, 1)]).copied().unwrap_or(3);
-        let session_timeout_ms = draw.between(1_000, 4_000);
-        let replica_lag_max_ms = draw.between(500, 5_000);
-        let topics = [("synced", Durability::Synced), ("cached", Durability::PageCache)].map(|(name, durability)| {
-            let partitions = draw.between(1, 3) as u32;
-            Topic { name: name.to_owned(), partitions, replicas: 3, min_in_sync: 2, durability }
-        });
-        Cluster {
-            coordinators: shape.coordinators.unwrap_or(coordinators),
-            brokers: shape.brokers.unwrap_or(brokers),
-            session_timeout_ms: shape.session_timeout_ms.unwrap_or(session_timeout_ms),
-            replica_lag_max_ms: shape.replica_lag_max_ms.unwrap_or(replica_lag_max_ms),
-            topics: shape.topics.clone().unwrap_or_else(|| cap_replicas(topics, shape.brokers.unwrap_or(brokers))),
-        }
-    }
-}
-
-/// A drawn topic on a cluster that the scenario made smaller.
-fn cap_replicas(topics: [Topic; 2], brokers: u32) -> Vec<Topic> {
-    if brokers == 0 {
-        return Vec::new();
-    }
-    let cap = |topic: Topic| {
-        let replicas = topic.replicas.min(brokers);
-        Topic { replicas, min_in_sync: topic.min_in_sync.min(replicas), ..topic }
-    };
-    topics.into_iter().map(cap).collect()
-}
-
-fn draw_workloads(draw: &mut Draw) -> Vec<Workload> {
-    let mut workloads = vec![Workload::ProduceConsume {
-        clients: draw.between(2, 6) as u32,
-        requests_per_s: draw.between(20, 100) as u32,
-        acks_all_percent: draw.pick(&[100, 100, 80, 50]).copied().unwrap_or(100),
-        idempotent_percent: draw.pick(&[100, 100, 50, 0]).copied().unwrap_or(100),
-    }];
-    if draw.percent(50) {
-        let (clients, requests_per_s) = (draw.between(2, 4) as u32, draw.between(10, 40) as u32);
-        workloads.push(Workload::Registers { clients, requests_per_s, registers: draw.between(1, 5) as u32 });
-    }
-    if draw.percent(30) {
-        workloads.push(Workload::Sessions {
-            clients: draw.between(1, 3) as u32,
-            ends_per_minute: draw.between(2, 20) as u32,
-        });
-    }
-    workloads
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SWARM: &str = include_str!("../scenarios/swarm.toml");
     const STANDARD: &str = include_str!("../scenarios/standard.toml");
 
     #[test]
@@ -317,7 +207,7 @@ mod tests {
         assert_eq!(shapes, vec![(3, 3, 2), (3, 3, 2)]);
         assert_ne!(plan.cluster.topics[0].durability, plan.cluster.topics[1].durability);
         let load = plan.workloads.iter().map(|workload| match workload {
-            Workload::ProduceConsume { clients, requests_per_s, .. }
+            Workload::ProduceConsume(LogLoad { clients, requests_per_s, .. })
             | Workload::Registers { clients, requests_per_s, .. } => (*clients, *requests_per_s),
             Workload::Sessions { clients, .. } => (*clients, 0),
         });
@@ -333,12 +223,35 @@ mod tests {
     }
 
     #[test]
+    fn the_mixture_has_its_shares_and_uses_every_range_whole() {
+        let swarm = Scenario::parse(SWARM).unwrap_or_else(|error| panic!("{error}"));
+        let mut strata: BTreeMap<String, u64> = BTreeMap::new();
+        let mut used: BTreeMap<(String, String), Used> = BTreeMap::new();
+        for seed in 0..4_000 {
+            let plan = swarm.draw(seed);
+            assert!((20_000..=130_000).contains(&plan.phases.total_ms()), "{:?}", plan.phases);
+            let stratum = plan.stratum.unwrap_or_default();
+            for (name, one) in plan.parameters {
+                match used.get_mut(&(stratum.clone(), name.clone())) {
+                    Some(known) => known.add(&one),
+                    None => drop(used.insert((stratum.clone(), name), one)),
+                }
+            }
+            *strata.entry(stratum).or_default() += 1;
+        }
+        let shares = [("coordinators", 1_000), ("drawn-shapes", 1_400), ("standard-shape", 1_600)];
+        assert_eq!(strata, shares.map(|(name, count)| (name.to_owned(), count)).into());
+        let half = used.iter().find(|(_, used)| used.parts.len() < used.of as usize);
+        assert_eq!(half, None);
+    }
+
+    #[test]
     fn fixing_one_thing_shifts_no_other_draw() {
         let open = Scenario::default();
         let mut fixed = Scenario::default();
-        fixed.cluster.session_timeout_ms = Some(9_999);
+        fixed.cluster.session_timeout_ms = Some(Drawn::Fixed(3_999));
         let (open, fixed) = (open.draw(7), fixed.draw(7));
-        assert_eq!(fixed.cluster.session_timeout_ms, 9_999);
+        assert_eq!(fixed.cluster.session_timeout_ms, 3_999);
         assert_eq!(
             (open.cluster.topics, open.workloads, open.schedule),
             (fixed.cluster.topics, fixed.workloads, fixed.schedule)

@@ -1,11 +1,11 @@
 //! Swarm testing: each seed draws its own subset of fault kinds, rates and durations, sometimes
-//! none, and from those the concrete list of fault events. Some seeds have bursts as well: faults
+//! none, and from those the concrete list of fault events. Most seeds have chains as well: faults
 //! that meet.
 //!
 //! Of all seeds less than a tenth are free of faults, less than a tenth may go past the fault
 //! budget, and at least three tenths cut power.
 
-mod bursts;
+mod chains;
 
 use wyrdlog::base::ids::TopicPartition;
 
@@ -20,16 +20,15 @@ pub const BEYOND_BUDGET_PERCENT: u64 = 7;
 /// Seeds of a hundred with faults that have power cuts among them for certain.
 pub const POWER_PERCENT: u64 = 45;
 
-/// Of a hundred pauses and partitions so many are aimed at a controller that is about to write.
-pub const AIMED_AT_CONTROLLER_PERCENT: u64 = 20;
-
 /// Seeds of a hundred, of an ensemble alone, in which servers lose their peers and keep their clients.
 pub const ESTRANGED_PERCENT: u64 = 60;
 
-/// Draws the budget mode and the fault events into `schedule`. `clients` machines have clients.
+/// Draws the budget mode and the fault events into `schedule`: `per_minute` of them, where the scenario
+/// says so. `clients` machines have clients.
 pub fn draw_faults(
     schedule: &mut Schedule,
     mix: &FaultMix,
+    per_minute: Option<u64>,
     cluster: &Cluster,
     clients: u32,
     phases: Phases,
@@ -39,14 +38,14 @@ pub fn draw_faults(
     let none = draw.percent(FAULT_FREE_PERCENT);
     let beyond = draw.percent(BEYOND_BUDGET_PERCENT);
     let drawn_weights = draw_weights(draw);
-    let drawn_rate = draw.between(6, 50) as u32;
+    let drawn_rate = draw.between(6, 50);
     schedule.budget = mix.budget.unwrap_or(if beyond { BudgetMode::Beyond } else { BudgetMode::Within });
     if mix.none.unwrap_or(none) {
         return;
     }
     let fixed = mix.weights.as_ref();
     let weights = fixed.map_or(drawn_weights, |fixed| fixed.iter().map(|(kind, weight)| (*kind, *weight)).collect());
-    let per_minute = u64::from(mix.per_minute.unwrap_or(drawn_rate));
+    let per_minute = per_minute.unwrap_or(drawn_rate);
     let count = (per_minute * phases.faults_ms / 60_000).max(1);
     let mut drawing = Drawing { cluster, clients, phases, draw };
     for _ in 0..count {
@@ -54,6 +53,10 @@ pub fn draw_faults(
             schedule.faults.push(drawing.event(kind));
         }
     }
+    if fixed.is_none() {
+        drawing.chains(&mut schedule.faults);
+    }
+    // Whatever else a seed has: that it cuts power is decided once.
     if weights.iter().any(|(kind, weight)| *kind == FaultKind::PowerLoss && *weight > 0) {
         let event = drawing.event(FaultKind::PowerLoss);
         schedule.faults.push(event);
@@ -62,9 +65,6 @@ pub fn draw_faults(
         let own = &mut Draw::new(schedule.seed, "estranged servers");
         let mut drawing = Drawing { cluster, clients, phases, draw: own };
         schedule.faults.extend(drawing.estranged());
-    }
-    if fixed.is_none() {
-        bursts::draw_bursts(cluster, clients, phases, draw).into_schedule(schedule);
     }
 }
 
@@ -96,10 +96,6 @@ struct Drawing<'d> {
 
 impl Drawing<'_> {
     fn event(&mut self, kind: FaultKind) -> FaultEvent {
-        let aims = matches!(kind, FaultKind::Pause | FaultKind::Partition) && self.cluster.brokers > 0;
-        if aims && self.draw.percent(AIMED_AT_CONTROLLER_PERCENT) {
-            return self.at_a_writing_controller(kind);
-        }
         let action = self.action(kind);
         let when = self.trigger();
         // Most faults are short; some outlast every time-out. Those without a span heal at the end.
@@ -108,29 +104,6 @@ impl Drawing<'_> {
         // The end of a swapped disk is what it is about.
         let lasts = kind.is_instant() || self.draw.percent(5) && kind != FaultKind::SwapDisk;
         FaultEvent { when, action, for_ms: (!lasts).then_some(span_ms) }
-    }
-
-    /// The controller writes right after each of these. It is kept from hearing the answer, mostly for
-    /// longer than its session lasts: deposed while it was writing.
-    fn at_a_writing_controller(&mut self, kind: FaultKind) -> FaultEvent {
-        let writes = [(Happening::InSyncProposed, 6), (Happening::SessionEnded, 2), (Happening::LogOpened, 1)];
-        let happening = self.draw.weighted(&writes).copied().unwrap_or(Happening::InSyncProposed);
-        let (nth, delay_ms) = (self.draw.between(1, 6) as u32, self.draw.between(0, 8));
-        // Of a session's length or several; it does not depend on it, so that fixing it shifts nothing.
-        let span_ms = self.draw.between(2_000, 16_000);
-        let target = Target::Controller;
-        let action = if kind == FaultKind::Pause {
-            Action::Pause { target }
-        } else {
-            let shape = self.draw.pick(&[Shape::Symmetric, Shape::OneWay, Shape::OneFromAll]).copied();
-            let (shape, in_parts) = (shape.unwrap_or(Shape::Symmetric), self.draw.percent(30));
-            Action::Partition { shape, targets: vec![target], resets: self.draw.percent(30), in_parts }
-        };
-        FaultEvent {
-            when: Trigger::After { happening, partition: None, nth, from_ms: 0, delay_ms },
-            action,
-            for_ms: Some(span_ms),
-        }
     }
 
     /// A server of the ensemble, mostly the one that leads, that its peers do not hear and clients do, for
@@ -154,27 +127,13 @@ impl Drawing<'_> {
         if self.draw.percent(60) {
             return Trigger::At { at_ms };
         }
-        let rare = [
-            (Happening::LeaderElected, 8),
-            (Happening::InSyncShrunk, 6),
-            (Happening::InSyncGrown, 4),
-            (Happening::InSyncProposed, 4),
-            (Happening::Truncated, 3),
-            (Happening::ControllerElected, 3),
-            (Happening::CoordinatorElected, 3),
-            (Happening::LogOpened, 2),
-            (Happening::SessionEnded, 2),
-        ];
-        // The first of each belong to the start of the cluster, before any fault.
-        let frequent = [(Happening::Appended, 3), (Happening::Acknowledged, 2), (Happening::HighWatermarkAdvanced, 2)];
-        let of_coordinators = [(Happening::CoordinatorElected, 3), (Happening::SessionEnded, 1)];
-        let (happening, nth) = if self.cluster.brokers == 0 {
-            (self.draw.weighted(&of_coordinators), self.draw.between(2, 8) as u32)
-        } else if self.draw.percent(60) {
-            (self.draw.weighted(&rare), self.draw.pick(&[2, 2, 2, 3, 3, 4, 5]).copied().unwrap_or(2))
-        } else {
-            (self.draw.weighted(&frequent), self.draw.between(50, 600) as u32)
-        };
+        let has_brokers = self.cluster.brokers > 0;
+        let all = Happening::ALL.iter().copied();
+        let possible: Vec<Happening> = all.filter(|happening| has_brokers || happening.is_of_coordinators()).collect();
+        let happening = self.draw.pick(&possible);
+        // The first of those that are seldom belong to the start of the cluster, before any fault.
+        let (seldom, often) = (self.draw.between(2, 5) as u32, self.draw.between(50, 600) as u32);
+        let nth = if happening.is_some_and(|happening| happening.is_frequent()) { often } else { seldom };
         let Some(happening) = happening.copied() else { return Trigger::At { at_ms } };
         let partition = happening.has_partition().then(|| self.partition()).flatten();
         let delay_ms = self.draw.pick(&[0, 1, 5, 20, 130, 600]).copied().unwrap_or(0);
@@ -317,7 +276,7 @@ impl Drawing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Plan, Scenario};
+    use crate::scenario::{Drawn, Plan, Scenario};
     use std::collections::{BTreeMap, BTreeSet};
     use wyrdlog::base::partition_state::Durability;
 
@@ -366,10 +325,30 @@ mod tests {
     }
 
     #[test]
+    fn every_happening_is_aimed_at_and_none_much_more_than_another() {
+        let mut aimed: BTreeMap<Happening, usize> = BTreeMap::new();
+        let mut roles: BTreeSet<String> = BTreeSet::new();
+        for fault in plans().iter().flat_map(|plan| &plan.schedule.faults) {
+            if let Trigger::After { happening, from_ms: 1.., delay_ms, .. } = &fault.when {
+                assert!(*delay_ms <= 20, "{fault:?}");
+                *aimed.entry(*happening).or_default() += 1;
+                let name = |target: &Target| target.to_string().split('(').next().unwrap_or_default().to_owned();
+                roles.extend(fault.action.targets().iter().map(name));
+            }
+        }
+        let (most, least) = (aimed.values().max(), aimed.values().min());
+        assert_eq!(aimed.len(), Happening::ALL.len(), "{aimed:?}");
+        // Around an ensemble there is less to wait for.
+        assert!(most.zip(least).is_some_and(|(most, least)| *most < 6 * least), "{aimed:?}");
+        let all = ["client", "controller", "coordinator", "coordinator-leader", "follower", "leader"];
+        assert_eq!(roles, all.map(str::to_owned).into());
+    }
+
+    #[test]
     fn a_scenario_can_fix_the_mix() {
         let mut scenario = Scenario::default();
         scenario.faults.weights = Some(BTreeMap::from([(FaultKind::Pause, 1)]));
-        scenario.faults.per_minute = Some(60);
+        scenario.faults.per_minute = Some(Drawn::Fixed(60));
         scenario.faults.none = Some(false);
         for seed in 0..20 {
             let faults = scenario.draw(seed).schedule.faults;

@@ -61,7 +61,7 @@ fn each_step(history: &KafkaHistory, mut visit: impl FnMut(&Step)) {
         let partition = operation.call.partition();
         let position = (operation.client, partition);
         match operation.call {
-            Call::Send { .. } | Call::Reset { .. } => {}
+            Call::Send { .. } | Call::OffsetForTime { .. } | Call::Reset { .. } => {}
             // The beginning is where retention says, not where the first record came from.
             Call::Reposition { .. } => drop(positions.insert(position, -1)),
             Call::Poll { from, .. } => {

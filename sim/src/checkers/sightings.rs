@@ -123,6 +123,7 @@ pub fn describe(history: &KafkaHistory, op: OpId) -> String {
             format!("send of {value} to {name} with acks={acks}{at}")
         }
         Call::Poll { from, .. } => format!("poll of {name} from offset {from}"),
+        Call::OffsetForTime { timestamp_ms, .. } => format!("lookup of the time {timestamp_ms} in {name}"),
         Call::Reposition { .. } => format!("seek in {name}"),
         Call::Reset { position, reason, .. } => format!("reset of {name} at {position} ({reason:?})"),
     };

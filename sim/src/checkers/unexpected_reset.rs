@@ -24,7 +24,7 @@ pub fn check(history: &KafkaHistory) -> Findings {
             }
             // To be allowed to go on is what could have been otherwise.
             Call::Poll { .. } => findings.evaluations += 1,
-            Call::Send { .. } | Call::Reposition { .. } => {}
+            Call::Send { .. } | Call::OffsetForTime { .. } | Call::Reposition { .. } => {}
         }
     }
     findings

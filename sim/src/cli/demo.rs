@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 /// Carries it out. Clean if the bug was found: that is what the demonstration is.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
-    let has_brokers = scenario.cluster.brokers != Some(0);
+    let has_brokers = scenario.has_brokers();
     let shown = if has_brokers { Plant::Kip101 } else { Plant::Zk3911 };
     let plant = arguments.plant.unwrap_or(shown);
     println!("looking for the planted bug '{plant}' in scenario '{}'\n", arguments.scenario);

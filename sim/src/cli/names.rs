@@ -13,10 +13,13 @@ use crate::schedule::Schedule;
 
 /// The scenario that is run where none is named.
 pub const DEFAULT: &str = "standard";
+/// The scenario from which sweeps draw, and planted bugs are hunted in, where none is named.
+pub(super) const DEFAULT_OF_SWEEPS: &str = "swarm";
 
 /// The scenarios that come with the program.
 const BUILT_IN: &[(&str, &str)] = &[
     ("coordinator", include_str!("../../scenarios/coordinator.toml")),
+    ("swarm", include_str!("../../scenarios/swarm.toml")),
     ("standard", include_str!("../../scenarios/standard.toml")),
     ("young", include_str!("../../scenarios/young.toml")),
 ];

@@ -27,12 +27,15 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = names::plant)]
     plant: Option<Plant>,
     /// A scenario's name or file.
-    #[arg(long, default_value = names::DEFAULT)]
+    #[arg(long, default_value = names::DEFAULT_OF_SWEEPS)]
     scenario: String,
     /// In so many ranges of seeds each bug is to be found.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     ranges: u64,
-    /// The seeds of a range: the first one begins at 0, the next one where it ends.
+    /// The first seed of the first range.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// The seeds of a range; the next one begins where it ends.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How many simulations run at once; as many as there are processors by default.
@@ -88,7 +91,7 @@ const OF_THE_COORDINATOR: &[Plant] = &[Plant::Zk3911, Plant::LateWatch];
 /// Carries it out. Clean if every bug was caught in every range.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
-    let has_brokers = scenario.cluster.brokers != Some(0);
+    let has_brokers = scenario.has_brokers();
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
     let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_none_or(|wanted| wanted == *plant));
     let jobs = names::jobs_or_all(arguments.jobs);
@@ -137,7 +140,7 @@ fn hunt_all(scenario: &Scenario, plant: Plant, arguments: &Arguments, jobs: usiz
                 loop {
                     let range = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let Some(range) = range else { return };
-                    let first = range * arguments.seeds;
+                    let first = arguments.from + range * arguments.seeds;
                     let hunt = hunt(scenario, plant, first..first + arguments.seeds, tried);
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(range, hunt);
                 }

@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = parse_seeds, default_value = "0..100")]
     seeds: Range<u64>,
     /// A scenario's name or file.
-    #[arg(long, default_value = names::DEFAULT)]
+    #[arg(long, default_value = names::DEFAULT_OF_SWEEPS)]
     scenario: String,
     /// How many simulations run at once; as many as there are processors by default.
     #[arg(long, value_parser = names::jobs)]
@@ -92,7 +92,7 @@ fn sweep_all(plan: &Plan, report: Option<&str>) -> Result<Summary, Trouble> {
     summary.memory_kib = memory_kib.zip(resident_kib());
     // A planted bug may well end a run early.
     if plan.plant.is_none() && !plan.until_failure {
-        summary.misses = summary.coverage.misses(plan.scenario.cluster.brokers != Some(0));
+        summary.misses = summary.coverage.misses(&plan.scenario);
     }
     Ok(summary)
 }
@@ -250,6 +250,16 @@ fn describe(summary: &Summary) -> String {
         coverage.unsynced_power_cut,
         coverage.durability,
     );
+    if !coverage.vacuous.is_empty() {
+        text += &format!("  vacuous: {:?}\n", coverage.vacuous);
+    }
+    for (stratum, seeds) in &coverage.strata {
+        text += &format!("  stratum {stratum}: {seeds} seeds\n");
+        for (name, used) in coverage.parameters.get(stratum).into_iter().flatten() {
+            let (parts, of) = (used.parts.len(), used.of);
+            text += &format!("    {name}: {} to {}, {parts} of {of} parts of its range\n", used.least, used.most);
+        }
+    }
     for (kind, count) in &coverage.fault_kinds {
         text += &format!("  felt in {count:>8} seeds: {kind:?}\n");
     }

@@ -1,5 +1,5 @@
-//! Processes are killed; their operating systems keep what was written. It takes effect when a
-//! process ran. It heals when the process is started again.
+//! Processes are killed, those of clients as well; their operating systems keep what was written. It
+//! takes effect when a process ran. It heals when the process is started again.
 
 use super::Fault;
 use crate::cluster::Cluster;
@@ -19,9 +19,10 @@ impl Crash {
 
 impl Fault for Crash {
     fn aim(&mut self, cluster: &Cluster) -> Option<Vec<FaultNote>> {
+        self.nodes.retain(|node| cluster.is_running(*node));
         let servers = cluster.servers();
-        self.nodes.retain(|node| servers.contains(node) && cluster.is_running(*node));
-        (!self.nodes.is_empty()).then(|| self.nodes.iter().map(|node| FaultNote::ProcessCrashed(*node)).collect())
+        let of_servers = self.nodes.iter().filter(|node| servers.contains(node));
+        (!self.nodes.is_empty()).then(|| of_servers.map(|node| FaultNote::ProcessCrashed(*node)).collect())
     }
 
     fn strike(&mut self, cluster: &mut Cluster) {

@@ -63,6 +63,13 @@ pub enum Call {
         /// Whether it belongs to the final phase, which reads everything from the log start.
         last_phase: bool,
     },
+    /// A consumer asked for the first offset of a record that is as young as this, or younger.
+    OffsetForTime {
+        /// Of which partition.
+        partition: PartitionIndex,
+        /// The time, in milliseconds since the Unix epoch.
+        timestamp_ms: i64,
+    },
     /// The consumer's position was set to the beginning of the log.
     Reposition {
         /// Whose position.
@@ -86,6 +93,7 @@ impl Call {
         match *self {
             Call::Send { partition, .. }
             | Call::Poll { partition, .. }
+            | Call::OffsetForTime { partition, .. }
             | Call::Reposition { partition }
             | Call::Reset { partition, .. } => partition,
         }
@@ -96,7 +104,8 @@ impl Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The record was taken, at this offset if the acknowledgement named one.
+    /// The record was taken, at this offset if the acknowledgement named one. With acks=0 there is none:
+    /// the record was sent, and nothing more is known.
     Sent {
         /// The offset.
         offset: Option<i64>,
@@ -107,6 +116,11 @@ pub enum Reply {
         start: u32,
         /// After the last.
         end: u32,
+    },
+    /// What was asked for is at this offset; none if no record is that young.
+    OffsetFound {
+        /// The offset.
+        offset: Option<i64>,
     },
     /// The position was set.
     Repositioned,
@@ -124,6 +138,10 @@ pub struct KafkaHistory {
     pub operations: Vec<KafkaOp>,
     /// All records that polls returned, one poll after the other.
     pub records: Vec<Record>,
+    /// The timestamp of each value that was sent, in milliseconds since the Unix epoch.
+    pub timestamps: BTreeMap<u64, i64>,
+    /// What the brokers refused, by the name of the error: sends, and lookups by time.
+    pub refusals: BTreeMap<OpId, String>,
     /// What was promised of each partition; where absent, everything.
     pub expected: BTreeMap<PartitionIndex, Expected>,
     /// Whether the run came to its final phase, in which one client reads every partition whole.

@@ -145,6 +145,7 @@ fn occurs(happening: Happening) -> &'static str {
         Happening::LogOpened => "a log is opened",
         Happening::ControllerElected => "a controller is elected",
         Happening::CoordinatorElected => "a coordinator is elected",
+        Happening::EntryApplied => "a coordinator applies an entry",
         Happening::SessionEnded => "a session ends",
     }
 }

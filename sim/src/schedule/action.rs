@@ -297,6 +297,28 @@ impl Action {
         }
     }
 
+    /// The target, where it has one.
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Action::Partition { .. } | Action::Crash { .. } | Action::PowerLoss { .. } => None,
+            Action::SlowLink { target, .. }
+            | Action::LossyLink { target, .. }
+            | Action::ResetConnections { target }
+            | Action::Pause { target }
+            | Action::ClockJump { target, .. }
+            | Action::ClockDrift { target, .. }
+            | Action::IoError { target, .. }
+            | Action::FsyncFailure { target }
+            | Action::DiskFull { target }
+            | Action::SlowDisk { target, .. }
+            | Action::BitRot { target, .. }
+            | Action::Restart { target }
+            | Action::Replace { target }
+            | Action::DirectorySyncFailure { target }
+            | Action::SwapDisk { target } => Some(target),
+        }
+    }
+
     /// The list of targets, where it may have several.
     pub fn targets_mut(&mut self) -> Option<&mut Vec<Target>> {
         match self {

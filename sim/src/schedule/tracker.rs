@@ -94,6 +94,7 @@ impl Roles {
                 self.coordinator = self.coordinator.max(Some((term.0, node)));
                 Some((Happening::CoordinatorElected, None))
             }
+            Event::Coordinator(CoordinatorEvent::Applied { .. }) => Some((Happening::EntryApplied, None)),
             Event::Coordinator(CoordinatorEvent::SessionEnded { .. }) => Some((Happening::SessionEnded, None)),
             _ => None,
         }

@@ -36,15 +36,49 @@ pub enum Happening {
     ControllerElected,
     /// A coordinator server became leader.
     CoordinatorElected,
+    /// A coordinator server applied an entry.
+    EntryApplied,
     /// A session ended.
     SessionEnded,
 }
 
 impl Happening {
+    /// All of them.
+    pub const ALL: &'static [Happening] = &[
+        Happening::LeaderElected,
+        Happening::Appended,
+        Happening::Fetched,
+        Happening::SegmentRolled,
+        Happening::Acknowledged,
+        Happening::HighWatermarkAdvanced,
+        Happening::InSyncShrunk,
+        Happening::InSyncGrown,
+        Happening::InSyncProposed,
+        Happening::Truncated,
+        Happening::LogOpened,
+        Happening::ControllerElected,
+        Happening::CoordinatorElected,
+        Happening::EntryApplied,
+        Happening::SessionEnded,
+    ];
+
     /// Whether it happens to a partition, so that one may be named.
     #[must_use]
     pub fn has_partition(self) -> bool {
-        !matches!(self, Happening::ControllerElected | Happening::CoordinatorElected | Happening::SessionEnded)
+        !self.is_of_coordinators() && self != Happening::ControllerElected
+    }
+
+    /// Whether it happens without brokers, too.
+    #[must_use]
+    pub fn is_of_coordinators(self) -> bool {
+        matches!(self, Happening::CoordinatorElected | Happening::EntryApplied | Happening::SessionEnded)
+    }
+
+    /// Whether it happens all the time, not only when something is amiss.
+    #[must_use]
+    pub fn is_frequent(self) -> bool {
+        use Happening::{Acknowledged, Appended, EntryApplied, Fetched, HighWatermarkAdvanced};
+        matches!(self, Appended | Fetched | Acknowledged | HighWatermarkAdvanced | EntryApplied)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a sweep has covered, and whether that is enough for its cleanliness to mean anything.
 //!
 //! A sweep that never reached a rare state, or whose faults took no effect, has tested nothing
-//! there, and is red. Below [`SEEDS_MIN`] seeds shares mean little, and are only reported.
+//! there, and is red. From [`SEEDS_MIN`] seeds on each share is held to the number; a smaller sweep, to
+//! what chance leaves of it, three standard deviations away: the fewer seeds, the less it can demand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +12,22 @@ use crate::faults::Fate;
 use crate::faults::form::Form;
 use crate::probes::Probe;
 use crate::run::Verdict;
+use crate::scenario::{Parameters, Scenario};
 use crate::schedule::FaultKind;
 use crate::verdict::Property;
 
-/// From so many seeds on a sweep must have covered enough.
+/// From so many seeds on every share is to be kept as it is written.
 pub const SEEDS_MIN: u64 = 1_000;
+/// From so many seeds on a sweep is judged at all.
+pub const SMALL_SEEDS_MIN: u64 = 50;
+/// Of a hundred seeds a stratum may have so many more or fewer than its share.
+pub const STRATUM_POINTS_MAX: u64 = 5;
+/// With so many seeds for each part of a parameter's range, each part was used.
+pub const SEEDS_PER_PART: u64 = 100;
+/// Of a hundred seeds so many at most are vacuous.
+pub const VACUOUS_PERCENT_MAX: u64 = 2;
+/// Of a hundred seeds so many at least go past the budget.
+pub const BEYOND_BUDGET_PERCENT_MIN: u64 = 3;
 /// The least that a seed simulates, in milliseconds.
 pub const SIMULATED_MS_MIN: u64 = 60_000;
 /// The fewest requests of a seed.
@@ -56,12 +68,16 @@ pub struct Coverage {
     pub fault_free: u64,
     /// Seeds that went past the budget.
     pub beyond_budget: u64,
+    /// Seeds that were vacuous, and what they lacked.
+    pub vacuous: BTreeMap<u64, String>,
     /// Seeds in which a host lost power while its disk held bytes that were not synced.
     pub unsynced_power_cut: u64,
     /// The durability classes of topics.
     pub durability: BTreeSet<String>,
     /// In how many seeds each kind of fault took effect.
     pub fault_kinds: BTreeMap<FaultKind, u64>,
+    /// How often each kind of fault took effect.
+    pub effective: BTreeMap<FaultKind, u64>,
     /// In how many seeds faults took effect in each special form.
     pub forms: BTreeMap<Form, u64>,
     /// In how many seeds each probe was reached.
@@ -70,6 +86,10 @@ pub struct Coverage {
     pub evaluated: BTreeMap<Property, u64>,
     /// In how many of the others there was no occasion to.
     pub inapplicable: BTreeMap<Property, u64>,
+    /// How many seeds each stratum of the mixture had.
+    pub strata: BTreeMap<String, u64>,
+    /// What was used of each stratum's parameters.
+    pub parameters: BTreeMap<String, Parameters>,
     /// Seeds that have the hash of an earlier one.
     pub same_hash: u64,
     #[serde(skip)]
@@ -91,6 +111,7 @@ impl Coverage {
         self.unsynced_power_cut += u64::from(verdict.unsynced_power_cuts > 0);
         self.durability.extend(verdict.durability.values().cloned());
         let effective = verdict.faults.iter().filter(|struck| struck.fate == Fate::TookEffect);
+        effective.clone().for_each(|struck| *self.effective.entry(struck.kind).or_default() += 1);
         let kinds: BTreeSet<FaultKind> = effective.map(|struck| struck.kind).collect();
         let forms: BTreeSet<Form> = verdict.faults.iter().flat_map(|struck| struck.forms.iter().copied()).collect();
         forms.into_iter().for_each(|form| *self.forms.entry(form).or_default() += 1);
@@ -104,27 +125,51 @@ impl Coverage {
         }
         let evaluated =
             |property: &Property| verdict.findings.iter().any(|one| one.property == *property && one.evaluations > 0);
-        for property in verdict.inapplicable.iter().filter(|property| !evaluated(property)) {
-            *self.inapplicable.entry(*property).or_default() += 1;
+        // Without brokers there is no occasion for what is theirs.
+        let has_brokers = !verdict.durability.is_empty();
+        let of_brokers = Property::ALL.iter().filter(|property| !has_brokers && !property.is_of_coordinators());
+        let inapplicable: BTreeSet<Property> = verdict.inapplicable.iter().chain(of_brokers).copied().collect();
+        for property in inapplicable.into_iter().filter(|property| !evaluated(property)) {
+            *self.inapplicable.entry(property).or_default() += 1;
         }
+        if let Some(lacking) = &verdict.vacuous {
+            self.vacuous.insert(verdict.seed, lacking.clone());
+        }
+        self.take_parameters(verdict);
         self.same_hash += u64::from(!self.hashes.insert(verdict.schedule_hash.clone()));
     }
 
+    fn take_parameters(&mut self, verdict: &Verdict) {
+        let Some(stratum) = &verdict.stratum else { return };
+        *self.strata.entry(stratum.clone()).or_default() += 1;
+        let parameters = self.parameters.entry(stratum.clone()).or_default();
+        for (name, used) in &verdict.parameters {
+            match parameters.get_mut(name) {
+                Some(known) => known.add(used),
+                None => drop(parameters.insert(name.clone(), used.clone())),
+            }
+        }
+    }
+
     /// What was not covered, each in words. Empty for a sweep that is too small to be judged.
-    /// `has_brokers` says what applies.
+    /// The scenario says what applies.
     #[must_use]
-    pub fn misses(&self, has_brokers: bool) -> Vec<String> {
-        if self.seeds < SEEDS_MIN {
+    pub fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        if self.seeds < SMALL_SEEDS_MIN {
             return Vec::new();
         }
+        let has_brokers = scenario.has_brokers();
         let mut misses = Misses { seeds: self.seeds, found: Vec::new() };
+        self.misses_of_strata(scenario, &mut misses);
         if self.same_hash > 0 {
             misses.found.push(format!("{} seeds have the hash of another one", self.same_hash));
         }
         misses.at_most("seeds are free of faults", self.fault_free, FAULT_FREE_PERCENT_MAX);
         misses.at_most("seeds are past the budget", self.beyond_budget, BEYOND_BUDGET_PERCENT_MAX);
+        misses.at_most("seeds are vacuous", self.vacuous.len() as u64, VACUOUS_PERCENT_MAX);
         if has_brokers {
-            self.misses_of_load(&mut misses);
+            misses.at_least("seeds went past the budget", self.beyond_budget, BEYOND_BUDGET_PERCENT_MIN * 10);
+            self.misses_of_load(scenario.strata.is_empty(), &mut misses);
         }
         for kind in FaultKind::ALL.iter().filter(|kind| has_brokers || !kind.is_of_brokers()) {
             let count = self.fault_kinds.get(kind).copied().unwrap_or(0);
@@ -142,19 +187,40 @@ impl Coverage {
             let count = self.evaluated.get(property).copied().unwrap_or(0);
             let inapplicable = self.inapplicable.get(property).copied().unwrap_or(0);
             let applicable = self.seeds - inapplicable;
-            if applicable == 0 {
+            if applicable == 0 && self.seeds >= SEEDS_MIN {
                 misses.found.push(format!("no seed gave occasion to evaluate {property}"));
             }
-            misses.share(&format!("seeds evaluated {property}"), count, applicable, EVALUATED_PERCENT_MIN);
+            misses.share_of_seeds(&format!("seeds evaluated {property}"), count, applicable, EVALUATED_PERCENT_MIN);
         }
         misses.found
     }
 
-    fn misses_of_load(&self, misses: &mut Misses) {
-        if self.simulated_ms_min < SIMULATED_MS_MIN {
+    /// Each stratum has its share, and used the whole range of each of its parameters.
+    fn misses_of_strata(&self, scenario: &Scenario, misses: &mut Misses) {
+        for (name, percent) in scenario.shares() {
+            let count = self.strata.get(name).copied().unwrap_or(0);
+            let points = (count * 100).div_ceil(self.seeds).abs_diff(percent);
+            if points > STRATUM_POINTS_MAX {
+                misses
+                    .found
+                    .push(format!("{count} of {} seeds are of stratum {name}, {percent} % were to", self.seeds));
+            }
+            for (parameter, used) in self.parameters.get(name).into_iter().flatten() {
+                let parts = used.parts.len() as u64;
+                if count >= SEEDS_PER_PART * u64::from(used.of) && parts < u64::from(used.of) {
+                    let range = format!("{} to {}", used.least, used.most);
+                    misses.found.push(format!("{name} used {parts} of {} parts of {parameter}: {range}", used.of));
+                }
+            }
+        }
+    }
+
+    /// `has_length` if all seeds are to be as long and as busy as each other.
+    fn misses_of_load(&self, has_length: bool, misses: &mut Misses) {
+        if has_length && self.simulated_ms_min < SIMULATED_MS_MIN {
             misses.found.push(format!("a seed simulated only {} ms", self.simulated_ms_min));
         }
-        if self.requests_min < REQUESTS_MIN {
+        if has_length && self.requests_min < REQUESTS_MIN {
             misses.found.push(format!("a seed had only {} requests", self.requests_min));
         }
         misses.share("requests ended ok", self.ok, self.requests, OK_PERCENT_MIN);
@@ -174,15 +240,22 @@ struct Misses {
 }
 
 impl Misses {
+    /// Three standard deviations of how many of `of` seeds have what `per_mille` of all have; none for
+    /// many seeds.
+    fn slack(&self, of: u64, per_mille: u64) -> u64 {
+        let variance = 9 * of * per_mille * (1_000 - per_mille.min(1_000)) / 1_000_000;
+        if self.seeds < SEEDS_MIN { variance.isqrt() + 1 } else { 0 }
+    }
+
     fn at_least(&mut self, what: &str, count: u64, per_mille: u64) {
-        let least = (self.seeds * per_mille).div_ceil(1_000);
+        let least = (self.seeds * per_mille).div_ceil(1_000).saturating_sub(self.slack(self.seeds, per_mille));
         if count < least {
             self.found.push(format!("{count} {what}, at least {least} were to"));
         }
     }
 
     fn at_most(&mut self, what: &str, count: u64, percent: u64) {
-        let most = self.seeds * percent / 100;
+        let most = self.seeds * percent / 100 + self.slack(self.seeds, percent * 10);
         if count > most {
             self.found.push(format!("{count} {what}, at most {most} may be"));
         }
@@ -193,11 +266,16 @@ impl Misses {
             self.found.push(format!("{count} of {of} {what}, at least {percent} % were to"));
         }
     }
+
+    fn share_of_seeds(&mut self, what: &str, count: u64, of: u64, percent: u64) {
+        self.share(what, count + self.slack(of, percent * 10), of, percent);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Used;
 
     fn thousand() -> Coverage {
         let all = |count| move |id: &str| (id.to_owned(), count);
@@ -210,6 +288,7 @@ mod tests {
             ok_under_fault: 140_000,
             fault_free: 100,
             beyond_budget: 100,
+            vacuous: (0..20).map(|seed| (seed, "no load".to_owned())).collect(),
             unsynced_power_cut: 300,
             durability: ["Synced", "PageCache"].map(str::to_owned).into(),
             fault_kinds: FaultKind::ALL.iter().map(|kind| (*kind, 50)).collect(),
@@ -222,19 +301,21 @@ mod tests {
 
     #[test]
     fn a_sweep_that_covered_just_enough_is_accepted() {
-        assert_eq!(thousand().misses(true), Vec::<String>::new());
+        assert_eq!(thousand().misses(&Scenario::default()), Vec::<String>::new());
     }
 
     #[test]
     fn each_thing_that_is_missing_is_named() {
         type TakeAway = fn(&mut Coverage);
-        let missing: [(&str, TakeAway); 12] = [
+        let missing: [(&str, TakeAway); 14] = [
             ("simulated", |coverage| coverage.simulated_ms_min -= 1),
             ("requests", |coverage| coverage.requests_min -= 1),
             ("ended ok", |coverage| coverage.ok -= 1),
             ("under a fault", |coverage| coverage.ok_under_fault -= 1),
             ("free of faults", |coverage| coverage.fault_free += 1),
             ("past the budget", |coverage| coverage.beyond_budget += 1),
+            ("went past", |coverage| coverage.beyond_budget = 29),
+            ("vacuous", |coverage| drop(coverage.vacuous.insert(99, "no load".to_owned()))),
             ("unsynced", |coverage| coverage.unsynced_power_cut -= 1),
             ("durability", |coverage| drop(coverage.durability.pop_first())),
             ("BitRot", |coverage| *coverage.fault_kinds.entry(FaultKind::BitRot).or_default() = 49),
@@ -245,13 +326,44 @@ mod tests {
         for (named, take_away) in missing {
             let mut coverage = thousand();
             take_away(&mut coverage);
-            let misses = coverage.misses(true);
+            let misses = coverage.misses(&Scenario::default());
             assert!(misses.len() == 1 && misses[0].contains(named), "{named}: {misses:?}");
         }
     }
 
     #[test]
-    fn a_small_sweep_is_not_judged_by_shares() {
-        assert_eq!(Coverage { seeds: 999, ..Coverage::default() }.misses(true), Vec::<String>::new());
+    fn a_small_sweep_is_judged_by_what_chance_leaves_of_the_shares() {
+        let scenario = Scenario::default();
+        assert_eq!(
+            Coverage { seeds: SMALL_SEEDS_MIN - 1, ..Coverage::default() }.misses(&scenario),
+            Vec::<String>::new()
+        );
+        let hundred = |fault_free| Coverage {
+            seeds: 100,
+            fault_free,
+            beyond_budget: 5,
+            unsynced_power_cut: 30,
+            evaluated: Property::ALL.iter().map(|property| (*property, 90)).collect(),
+            ..thousand()
+        };
+        let of = |coverage: Coverage| {
+            coverage.misses(&scenario).into_iter().filter(|miss| miss.contains("free of faults")).count()
+        };
+        assert_eq!((of(hundred(10)), of(hundred(15)), of(hundred(30))), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_mixture_has_every_stratum_s_share_and_the_whole_range_of_its_parameters() {
+        let text = "[[strata]]\nname = \"a\"\nshare = 1\n[[strata]]\nname = \"b\"\nshare = 3\n";
+        let scenario = Scenario::parse(text).unwrap_or_else(|error| panic!("{error}"));
+        let used = |parts: u32| Used { least: 1, most: 9, parts: (0..parts).collect(), of: 3 };
+        let mixed = |a: u64, parts: u32| Coverage {
+            strata: BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), 1_000 - a)]),
+            parameters: BTreeMap::from([("b".to_owned(), BTreeMap::from([("brokers".to_owned(), used(parts))]))]),
+            ..thousand()
+        };
+        assert_eq!(mixed(250, 3).misses(&scenario), Vec::<String>::new());
+        assert!(mixed(150, 3).misses(&scenario)[0].contains("stratum a"));
+        assert!(mixed(250, 2).misses(&scenario)[0].contains("2 of 3 parts of brokers"));
     }
 }

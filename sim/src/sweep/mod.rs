@@ -262,7 +262,7 @@ pub fn sweep_one(plan: &Plan, seed: u64) -> Result<Swept, CannotRun> {
 /// The plant that must be found in every sweep of `scenario`.
 #[must_use]
 pub fn canary_of(scenario: &Scenario) -> Plant {
-    if scenario.cluster.brokers == Some(0) { Plant::LateWatch } else { Plant::Canary }
+    if scenario.has_brokers() { Plant::Canary } else { Plant::LateWatch }
 }
 
 /// The first seed from `from` in which the canary is found, within [`CANARY_SEEDS`]; `progress` is told

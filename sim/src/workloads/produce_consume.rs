@@ -1,8 +1,9 @@
 //! Clients that send unique values and poll them, with assigned partitions.
 //!
-//! Each client has one producer (acks=all or acks=1, idempotent or not, by the scenario's shares)
-//! and one consumer. What may have been written is unknown; a poll is recorded per partition, with
-//! the position before it. In the final phase every client has crashed, and one reader reads
+//! Each client has one producer (acks=all, 1 or 0, idempotent or not, by the scenario's shares) and one
+//! consumer, and now and then gives both up for others. What may have been written is unknown; a poll
+//! is recorded per partition, with the position before it and with what it was told instead of
+//! records; a lookup by time is recorded with its answer. In the final phase every client has crashed, and one reader reads
 //! everything from the log start to the end offsets.
 
 use std::collections::BTreeMap;
@@ -10,23 +11,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::partition_state::Durability;
-use wyrdlog::client::consumer::OffsetSpec;
+use wyrdlog::base::time::Instant;
+use wyrdlog::client::consumer::{OffsetSpec, Position};
+use wyrdlog::client::producer::SendError;
 use wyrdlog::client::{
     Acks, Admin, ClientConfig, Cluster, ConsumedRecord, Consumer, ConsumerConfig, NewTopic, Outcome as Sent, Polled,
     Problem, Producer, ProducerConfig,
 };
 use wyrdlog::runtime::{Clock, Random, Task, Tasks};
-use wyrdlog::wire::kafka::batch::NewRecord;
+use wyrdlog::wire::kafka::ErrorCode;
+use wyrdlog::wire::kafka::batch::Compression;
 
 use super::Load;
+use super::payload::Payload;
 use crate::engine::SimRuntime;
 use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply, ResetReason};
 use crate::history::{Client, OpId, Outcome};
-use crate::scenario::Topic;
+use crate::scenario::{LogLoad, Topic};
 
 /// How long to wait before the preparation or a final read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -34,22 +38,19 @@ const RETRY: Duration = Duration::from_millis(200);
 const SETTLES: Duration = Duration::from_secs(1);
 /// How long the controller may take to create topics.
 const CREATE_WAIT: Duration = Duration::from_secs(5);
-
-/// The shares of a workload's producers.
-#[derive(Clone, Copy, Debug)]
-pub struct Shares {
-    /// Producers of a hundred that use acks=all; the others use acks=1.
-    pub acks_all_percent: u32,
-    /// Producers of a hundred that are idempotent, which implies acks=all.
-    pub idempotent_percent: u32,
-}
+/// Times that are looked up lie back so long at most, in milliseconds.
+const TIMES_MS: u64 = 30_000;
+/// The compressions, by the number that a scenario has for each.
+const COMPRESSIONS: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 /// What all clients of the workload share.
 pub struct ProduceConsume {
     brokers: Vec<Address>,
     topics: Vec<Topic>,
     partitions: Vec<TopicPartition>,
-    shares: Shares,
+    habits: LogLoad,
+    payload: Payload,
     load: Load,
     history: Mutex<KafkaHistory>,
     values: AtomicU64,
@@ -69,11 +70,12 @@ pub fn partitions_of(topics: &[Topic]) -> Vec<TopicPartition> {
 impl ProduceConsume {
     /// The workload over all partitions of `topics`.
     #[must_use]
-    pub fn new(brokers: Vec<Address>, topics: Vec<Topic>, shares: Shares, load: Load) -> Self {
+    pub fn new(brokers: Vec<Address>, topics: Vec<Topic>, habits: LogLoad, load: Load) -> Self {
         let partitions = partitions_of(&topics);
         let history = Mutex::new(KafkaHistory::new(partitions.clone()));
         let (values, producers) = (AtomicU64::new(1), AtomicU64::new(0));
-        ProduceConsume { brokers, topics, partitions, shares, load, history, values, producers }
+        let payload = Payload::new(habits.records);
+        ProduceConsume { brokers, topics, partitions, habits, payload, load, history, values, producers }
     }
 
     fn history(&self) -> MutexGuard<'_, KafkaHistory> {
@@ -131,15 +133,41 @@ impl ProduceConsume {
 
     /// One client, until the load ends.
     pub async fn run(self: Arc<Self>, runtime: SimRuntime, client: Client) {
-        let cluster = self.cluster(runtime, client);
+        let mut cluster = self.cluster(runtime, client);
         self.prepare(&cluster, runtime).await;
+        loop {
+            self.clone().one_life(cluster, runtime, client).await;
+            if self.load.is_over() {
+                return;
+            }
+            cluster = self.cluster(runtime, client);
+        }
+    }
+
+    /// A producer and a consumer, which reads from the beginning, until they are given up or the load ends.
+    async fn one_life(self: Arc<Self>, cluster: Cluster<SimRuntime>, runtime: SimRuntime, client: Client) {
+        let ends = self.end_of_life(runtime);
         let sending = Sending::new(self.clone(), &cluster, runtime, client);
         let polling = runtime.spawn("consumer", self.clone().poll_all(cluster, runtime, client));
-        while !self.load.is_over() {
+        while !self.load.is_over() && ends.is_none_or(|ends| runtime.now() < ends) {
             self.load.pause(&runtime).await;
             sending.send().await;
         }
         polling.cancel();
+    }
+
+    /// When a client gives its producer and consumer up; never if it does not, nor once all is healed.
+    fn end_of_life(&self, runtime: SimRuntime) -> Option<Instant> {
+        if self.now_ns() >= self.load.healed_ns {
+            return None;
+        }
+        let mean = Duration::from_secs(60).checked_div(self.habits.renewals_per_minute)?;
+        Some(runtime.now() + runtime.random_duration("life", Duration::ZERO, mean * 2))
+    }
+
+    /// A time of the last while.
+    fn some_time(&self, runtime: SimRuntime) -> i64 {
+        runtime.wall_clock_ms() - runtime.random_below("time", TIMES_MS) as i64
     }
 
     /// Creates the topics, unless another client has.
@@ -160,15 +188,54 @@ impl ProduceConsume {
 
     /// Polls all partitions until it is cancelled.
     async fn poll_all(self: Arc<Self>, cluster: Cluster<SimRuntime>, runtime: SimRuntime, client: Client) {
-        let mut consumer = Consumer::new(cluster, ConsumerConfig::default());
+        let mut consumer = Consumer::new(cluster, self.consumer_config());
         consumer.assign(self.partitions.clone());
         for partition in &self.partitions {
             self.reposition(&mut consumer, client, partition, OffsetSpec::Earliest);
         }
+        let every = Duration::from_secs(60).checked_div(self.habits.consumers.lookups_per_minute);
+        let mut next = every.map(|every| runtime.now() + every);
         loop {
             self.poll(&mut consumer, client, false).await;
+            if let Some(every) = every.filter(|_| next.is_some_and(|next| runtime.now() >= next)) {
+                self.look_up(&mut consumer, runtime, client).await;
+                next = Some(runtime.now() + every);
+            }
             self.load.pause(&runtime).await;
         }
+    }
+
+    fn consumer_config(&self) -> ConsumerConfig {
+        let habits = &self.habits.consumers;
+        let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
+        ConsumerConfig {
+            fetch_bytes_max: bytes(habits.fetch_bytes_max),
+            partition_bytes_max: bytes(habits.partition_bytes_max),
+            ..ConsumerConfig::default()
+        }
+    }
+
+    /// Asks for the offset of a time in one partition.
+    async fn look_up(&self, consumer: &mut Consumer<SimRuntime>, runtime: SimRuntime, client: Client) {
+        let partition = runtime.random_below("looked up", self.partitions.len() as u64) as PartitionIndex;
+        let Some(name) = self.partitions.get(usize::from(partition)) else { return };
+        let timestamp_ms = self.some_time(runtime);
+        let op = self.invoke(client, Call::OffsetForTime { partition, timestamp_ms });
+        let told = consumer.list_offsets(&[(name.clone(), OffsetSpec::AtTime(timestamp_ms))]).await;
+        match told.into_values().next() {
+            Some(Ok(Position { offset, .. })) => {
+                let offset = (offset >= 0).then_some(offset);
+                self.complete(op, Outcome::Ok(Reply::OffsetFound { offset }));
+            }
+            Some(Err(Problem::Broker(error))) => self.refused(op, error),
+            _ => self.complete(op, Outcome::Failed),
+        }
+    }
+
+    /// The broker refused `op`, and nothing was done.
+    fn refused(&self, op: OpId, error: ErrorCode) {
+        self.history().refusals.insert(op, format!("{error:?}"));
+        self.complete(op, Outcome::Failed);
     }
 
     fn reposition(&self, consumer: &mut Consumer<SimRuntime>, client: Client, at: &TopicPartition, to: OffsetSpec) {
@@ -215,7 +282,7 @@ impl ProduceConsume {
         let mut polled: BTreeMap<PartitionIndex, Vec<(i64, u64)>> = BTreeMap::new();
         for record in &records {
             if let Some(partition) = self.index(&record.partition) {
-                polled.entry(partition).or_default().push((record.offset, value_of(record)));
+                polled.entry(partition).or_default().push((record.offset, self.payload.number_of(record)));
             }
         }
         let mut history = self.history();
@@ -230,6 +297,7 @@ impl ProduceConsume {
     /// Reads everything from the log start to the ends that leaders tell: the final phase, by one client.
     /// Whether it came to the ends that it should have is for others to judge.
     pub async fn read_everything(self: Arc<Self>, runtime: SimRuntime, client: Client) {
+        // Whatever the consumers of the run were like, this one reads as much as it can.
         let mut consumer = Consumer::new(self.cluster(runtime, client), ConsumerConfig::default());
         consumer.assign(self.partitions.clone());
         for partition in &self.partitions {
@@ -273,15 +341,26 @@ struct Sending {
 impl Sending {
     fn new(workload: Arc<ProduceConsume>, cluster: &Cluster<SimRuntime>, runtime: SimRuntime, client: Client) -> Self {
         let draw = |purpose| runtime.random_below(purpose, 100) as u32;
-        let is_idempotent = draw("idempotent") < workload.shares.idempotent_percent;
-        let all = is_idempotent || draw("acks") < workload.shares.acks_all_percent;
-        let acks = if all { Acks::All } else { Acks::Leader };
+        let habits = &workload.habits;
+        let is_idempotent = draw("idempotent") < habits.idempotent_percent;
+        let all = is_idempotent || draw("acks") < habits.acks_all_percent;
+        let none = !all && habits.acks_none_percent > 0 && draw("no acks") < habits.acks_none_percent;
+        let acks = match (all, none) {
+            (true, _) => Acks::All,
+            (false, true) => Acks::None,
+            (false, false) => Acks::Leader,
+        };
         let number = workload.producers.fetch_add(1, Ordering::Relaxed) as u32;
         let config = ProducerConfig {
             acks,
             idempotent: is_idempotent,
             delivery_timeout: Duration::from_secs(10),
             max_block: Duration::from_secs(5),
+            linger: Duration::from_millis(u64::from(habits.producers.linger_ms)),
+            batch_bytes: habits.producers.batch_bytes as usize,
+            buffer_bytes: habits.producers.buffer_bytes as usize,
+            in_flight_max: habits.producers.in_flight_max as usize,
+            compression: COMPRESSIONS[habits.producers.compression as usize % COMPRESSIONS.len()],
             ..ProducerConfig::default()
         };
         let producer = Producer::new(cluster.clone(), config);
@@ -296,8 +375,8 @@ impl Sending {
         let value = workload.values.fetch_add(1, Ordering::Relaxed);
         let (acks, idempotent) = (self.acks.to_wire(), self.idempotent);
         let op = workload.invoke(self.client, Call::Send { partition, value, acks, idempotent });
-        let data = Some(Bytes::copy_from_slice(&value.to_be_bytes()));
-        let record = NewRecord { value: data, timestamp_ms: self.runtime.wall_clock_ms(), ..NewRecord::default() };
+        let record = workload.payload.record(value, self.runtime.wall_clock_ms());
+        workload.history().timestamps.insert(value, record.timestamp_ms);
         let delivery = self.producer.send(name, record).await;
         let workload = workload.clone();
         let recorded = async move {
@@ -305,6 +384,9 @@ impl Sending {
                 Sent::Acknowledged { offset } => Outcome::Ok(Reply::Sent { offset }),
                 Sent::Failed(error) => {
                     tracing::debug!(%error, "a record was not taken");
+                    if let SendError::Broker(code) = error {
+                        return workload.refused(op, code);
+                    }
                     Outcome::Failed
                 }
                 Sent::Unknown(error) => {
@@ -325,10 +407,4 @@ fn new_topic(topic: &Topic) -> NewTopic {
         Durability::Synced => new.config("flush.messages", "1"),
         Durability::PageCache => new,
     }
-}
-
-/// The value of a record; all ones for one that no client wrote.
-fn value_of(record: &ConsumedRecord) -> u64 {
-    let bytes = record.value.as_deref().and_then(|value| value.try_into().ok());
-    bytes.map_or(u64::MAX, u64::from_be_bytes)
 }

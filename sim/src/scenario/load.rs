@@ -1,0 +1,227 @@
+//! What clients do: the workloads of a scenario, and those of one seed.
+
+use serde::{Deserialize, Serialize};
+
+use super::drawn::{Drawn, Draws};
+use crate::draw::Draw;
+
+/// What clients do. A workload that comes to no clients is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub enum Workload<N = u32> {
+    /// Clients that send unique values and poll them.
+    ProduceConsume(LogLoad<N>),
+    /// Clients that work on registers in the coordinator's tree.
+    Registers {
+        /// How many clients.
+        clients: N,
+        /// Requests per simulated second, of all clients together.
+        requests_per_s: N,
+        /// How many registers.
+        registers: N,
+    },
+    /// Clients that hold ephemerals and watches while they come and go.
+    Sessions {
+        /// How many clients.
+        clients: N,
+        /// Sessions that end per simulated minute.
+        ends_per_minute: N,
+    },
+}
+
+/// What clients do that send unique values and poll them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub struct LogLoad<N = u32> {
+    /// How many clients.
+    pub clients: N,
+    /// Requests per simulated second, of all clients together.
+    pub requests_per_s: N,
+    /// Producers of a hundred that use acks=all; the others use acks=1 or acks=0.
+    #[serde(default = "all")]
+    pub acks_all_percent: N,
+    /// Of the others so many of a hundred use acks=0.
+    #[serde(default = "none")]
+    pub acks_none_percent: N,
+    /// Producers of a hundred that are idempotent, which implies acks=all.
+    #[serde(default = "all")]
+    pub idempotent_percent: N,
+    /// What the records carry.
+    #[serde(default)]
+    pub records: Records<N>,
+    /// How producers send.
+    #[serde(default)]
+    pub producers: Producers<N>,
+    /// How consumers read.
+    #[serde(default)]
+    pub consumers: Consumers<N>,
+    /// How often per simulated minute a client gives up its producer and its consumer and begins
+    /// anew with others.
+    #[serde(default = "none")]
+    pub renewals_per_minute: N,
+}
+
+fn all<N: From<u32>>() -> N {
+    N::from(100)
+}
+
+fn none<N: From<u32>>() -> N {
+    N::from(0)
+}
+
+/// What the records carry: how many bytes at most; each record has as many as its number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub struct Records<N = u32> {
+    /// The value, of 8 bytes at least.
+    pub value_bytes: N,
+    /// The key; 0 for none.
+    pub key_bytes: N,
+    /// The value of the one header; 0 for none.
+    pub header_bytes: N,
+}
+
+impl<N: From<u32>> Default for Records<N> {
+    fn default() -> Self {
+        Records { value_bytes: N::from(8), key_bytes: none(), header_bytes: none() }
+    }
+}
+
+/// How producers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub struct Producers<N = u32> {
+    /// `linger.ms`.
+    pub linger_ms: N,
+    /// `batch.size`.
+    pub batch_bytes: N,
+    /// `buffer.memory`.
+    pub buffer_bytes: N,
+    /// `max.in.flight.requests.per.connection`.
+    pub in_flight_max: N,
+    /// `compression.type`: 0 for none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub compression: N,
+}
+
+impl<N: From<u32>> Default for Producers<N> {
+    fn default() -> Self {
+        let numbers = [5, 16 * 1024, 32 * 1024 * 1024, 5, 0].map(N::from);
+        let [linger_ms, batch_bytes, buffer_bytes, in_flight_max, compression] = numbers;
+        Producers { linger_ms, batch_bytes, buffer_bytes, in_flight_max, compression }
+    }
+}
+
+/// How consumers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, bound(deserialize = "N: Deserialize<'de> + From<u32>"))]
+pub struct Consumers<N = u32> {
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: N,
+    /// `max.partition.fetch.bytes`.
+    pub partition_bytes_max: N,
+    /// How often per simulated minute each asks for the offset of a time.
+    pub lookups_per_minute: N,
+}
+
+impl<N: From<u32>> Default for Consumers<N> {
+    fn default() -> Self {
+        let [fetch_bytes_max, partition_bytes_max] = [50 * 1024 * 1024, 1024 * 1024].map(N::from);
+        Consumers { fetch_bytes_max, partition_bytes_max, lookups_per_minute: none() }
+    }
+}
+
+impl Workload {
+    /// How many clients it has.
+    #[must_use]
+    pub fn clients(&self) -> u32 {
+        match self {
+            Workload::ProduceConsume(LogLoad { clients, .. })
+            | Workload::Registers { clients, .. }
+            | Workload::Sessions { clients, .. } => *clients,
+        }
+    }
+}
+
+impl Workload<Drawn> {
+    /// That of one seed.
+    pub(super) fn draw(&self, draws: &mut Draws) -> Workload {
+        match self {
+            Workload::ProduceConsume(load) => Workload::ProduceConsume(load.draw(draws)),
+            Workload::Registers { clients, requests_per_s, registers } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("registers.{what}"), of) as u32;
+                Workload::Registers {
+                    clients: number("clients", clients),
+                    requests_per_s: number("requests_per_s", requests_per_s),
+                    registers: number("registers", registers),
+                }
+            }
+            Workload::Sessions { clients, ends_per_minute } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("sessions.{what}"), of) as u32;
+                Workload::Sessions {
+                    clients: number("clients", clients),
+                    ends_per_minute: number("ends_per_minute", ends_per_minute),
+                }
+            }
+        }
+    }
+}
+
+impl LogLoad<Drawn> {
+    fn draw(&self, draws: &mut Draws) -> LogLoad {
+        let mut number = |what: &str, of: &Drawn| draws.number(&format!("produce-consume.{what}"), of) as u32;
+        let (records, producers, consumers) = (&self.records, &self.producers, &self.consumers);
+        LogLoad {
+            clients: number("clients", &self.clients),
+            requests_per_s: number("requests_per_s", &self.requests_per_s),
+            acks_all_percent: number("acks_all_percent", &self.acks_all_percent),
+            acks_none_percent: number("acks_none_percent", &self.acks_none_percent),
+            idempotent_percent: number("idempotent_percent", &self.idempotent_percent),
+            renewals_per_minute: number("renewals_per_minute", &self.renewals_per_minute),
+            records: Records {
+                value_bytes: number("records.value_bytes", &records.value_bytes),
+                key_bytes: number("records.key_bytes", &records.key_bytes),
+                header_bytes: number("records.header_bytes", &records.header_bytes),
+            },
+            producers: Producers {
+                linger_ms: number("producers.linger_ms", &producers.linger_ms),
+                batch_bytes: number("producers.batch_bytes", &producers.batch_bytes),
+                buffer_bytes: number("producers.buffer_bytes", &producers.buffer_bytes),
+                in_flight_max: number("producers.in_flight_max", &producers.in_flight_max),
+                compression: number("producers.compression", &producers.compression),
+            },
+            consumers: Consumers {
+                fetch_bytes_max: number("consumers.fetch_bytes_max", &consumers.fetch_bytes_max),
+                partition_bytes_max: number("consumers.partition_bytes_max", &consumers.partition_bytes_max),
+                lookups_per_minute: number("consumers.lookups_per_minute", &consumers.lookups_per_minute),
+            },
+        }
+    }
+}
+
+/// The workloads of a seed where the scenario says nothing.
+pub(super) fn draw_open(seed: u64) -> Vec<Workload> {
+    let draw = &mut Draw::new(seed, "workload");
+    let mut workloads = vec![Workload::ProduceConsume(LogLoad {
+        clients: draw.between(2, 6) as u32,
+        requests_per_s: draw.between(20, 100) as u32,
+        acks_all_percent: draw.pick(&[100, 100, 80, 50]).copied().unwrap_or(100),
+        acks_none_percent: 0,
+        idempotent_percent: draw.pick(&[100, 100, 50, 0]).copied().unwrap_or(100),
+        records: Records::default(),
+        producers: Producers::default(),
+        consumers: Consumers::default(),
+        renewals_per_minute: 0,
+    })];
+    if draw.percent(50) {
+        let (clients, requests_per_s) = (draw.between(2, 4) as u32, draw.between(10, 40) as u32);
+        workloads.push(Workload::Registers { clients, requests_per_s, registers: draw.between(1, 5) as u32 });
+    }
+    if draw.percent(30) {
+        workloads.push(Workload::Sessions {
+            clients: draw.between(1, 3) as u32,
+            ends_per_minute: draw.between(2, 20) as u32,
+        });
+    }
+    workloads
+}
