@@ -55,6 +55,8 @@ struct Machine {
     directory: Directory,
     /// Tells the running process to stop.
     stop: Option<watch::Sender<bool>>,
+    /// How often its process ended by itself.
+    exits: u32,
     /// When an operator starts it again.
     starts_ns: Option<u64>,
     /// Faults that keep it from being started.
@@ -112,7 +114,7 @@ pub struct Cluster {
     coordinator: coordinator::Config,
     broker: broker::Config,
     ended: Arc<Mutex<BTreeMap<u16, Ended>>>,
-    draw: Draw,
+    seed: u64,
     replaced_coordinators: usize,
 }
 
@@ -128,6 +130,7 @@ impl Cluster {
             part,
             directory: Directory::New,
             stop: None,
+            exits: 0,
             starts_ns: None,
             held_down: 0,
             disk_faults: 0,
@@ -144,7 +147,7 @@ impl Cluster {
             coordinator: coordinator_config(plan, plants),
             broker: broker_config(plan, plants),
             ended: Arc::default(),
-            draw: Draw::new(plan.schedule.product_seed, "restarts"),
+            seed: plan.schedule.product_seed,
             replaced_coordinators: 0,
         }
     }
@@ -414,7 +417,9 @@ impl Cluster {
             return Vec::new();
         }
         let (shortest, longest) = RESTART_MS;
-        machine.starts_ns = Some(time_ns + self.draw.between(shortest, longest) * 1_000_000);
+        machine.exits += 1;
+        let mut draw = Draw::new(self.seed, &format!("restart {} of {node}", machine.exits));
+        machine.starts_ns = Some(time_ns + draw.between(shortest, longest) * 1_000_000);
         let Some(Err(stop)) = result else { return Vec::new() };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
         let explained = match &stop.cause {

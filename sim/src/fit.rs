@@ -90,7 +90,7 @@ mod tests {
     fn told(when: Trigger, target: &str) -> Result<(), String> {
         let mut plan = standard();
         let action = Action::Pause { target: target.parse().expect(target) };
-        plan.schedule.faults = vec![FaultEvent { when, action, for_ms: None }];
+        plan.schedule.faults = vec![FaultEvent { id: None, when, action, for_ms: None }];
         check(&plan)
     }
 

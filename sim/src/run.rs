@@ -5,7 +5,7 @@
 //! changes [`Verdict::schedule_hash`].
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,13 +47,16 @@ const PROLONGED_S_MAX: u32 = 20;
 /// Of so many seeds one has its invariants recomputed from everything.
 const RECOMPUTED_OF: u64 = 50;
 
-/// What a run leaves besides its verdict. None of it changes the run.
+/// What a run leaves besides its verdict, and when it may end early. None of it changes the run up to there.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Keep every event and history, to be tampered with.
     pub keep_record: bool,
     /// Record the engine's steps of this range.
     pub trace: Option<Range<u64>>,
+    /// End the run as soon as an invariant finds that one of these is violated. What only the end of a
+    /// run shows, such as what clients read at last, is not judged then.
+    pub stop_at: BTreeSet<Property>,
 }
 
 /// How often a property was evaluated and violated.
@@ -105,6 +108,8 @@ pub struct Verdict {
     pub parameters: Parameters,
     /// The topics' durability classes, by name.
     pub durability: BTreeMap<String, String>,
+    /// Whether it ended before its end: at a violation that was waited for, or at the schedule's horizon.
+    pub cut_short: bool,
     /// How long it was, in virtual nanoseconds.
     pub simulated_ns: u64,
     /// Polls and events of the engine.
@@ -123,7 +128,17 @@ impl Verdict {
     /// The properties that were violated, as the shrinker wants them.
     #[must_use]
     pub fn violated(&self) -> crate::shrink::Verdict {
-        crate::shrink::Verdict { violated: self.violations.iter().map(|violation| violation.property).collect() }
+        let mut first_ns = BTreeMap::new();
+        for violation in &self.violations {
+            let first = first_ns.entry(violation.property).or_insert(violation.time_ns);
+            *first = violation.time_ns.min(*first);
+        }
+        crate::shrink::Verdict {
+            violated: first_ns.keys().copied().collect(),
+            first_ns,
+            lasted_ns: self.simulated_ns,
+            ..Default::default()
+        }
     }
 
     /// How many faults came to `fate`.
@@ -212,6 +227,7 @@ impl<'p> Driver<'p> {
         let paths = clients.registers.as_ref().map_or(Vec::new(), |registers| registers.paths.clone());
         let watcher = Rc::new(RefCell::new(Watcher::new(invariants, tracker, &paths, options.keep_record)));
         let injector = Injector::new(&plan.schedule);
+        watcher.borrow_mut().stop_at.clone_from(&options.stop_at);
         let mut driver = Driver {
             plan,
             cluster,
@@ -248,16 +264,22 @@ impl<'p> Driver<'p> {
         let phases = self.plan.phases;
         let nanoseconds = |ms: u64| ms * 1_000_000;
         let healed_ns = nanoseconds(phases.warm_up_ms + phases.faults_ms);
-        self.until(healed_ns, true);
+        if self.until(healed_ns, true) {
+            return self.injector.close_all(&self.cluster);
+        }
         let notes = self.injector.heal_all(&mut self.cluster);
         self.note_all(notes);
         self.until(self.bound_ns(), false);
         self.exposed_at_bound = self.exposed();
         let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
-        self.until(load_ends_ns, false);
+        if self.until(load_ends_ns, false) {
+            return;
+        }
         self.begin_final_reads();
         let mut ends_ns = nanoseconds(phases.total_ms());
-        self.until(ends_ns, false);
+        if self.until(ends_ns, false) {
+            return;
+        }
         // Slowness is no failure to converge.
         for _ in 0..PROLONGED_S_MAX {
             if self.failure.is_some() || self.has_converged() {
@@ -282,6 +304,13 @@ impl<'p> Driver<'p> {
         partitions.iter().map(|partition| (partition.name.clone(), partition.exposed)).collect()
     }
 
+    /// Whether the run has ended before its end.
+    fn is_cut_short(&self) -> bool {
+        let horizon_ms = self.plan.schedule.horizon_ms.filter(|horizon_ms| *horizon_ms < self.plan.phases.total_ms());
+        let reached = |horizon_ms: u64| self.cluster.simulation.now_ns() >= horizon_ms.saturating_mul(1_000_000);
+        self.watcher.borrow().stops || horizon_ms.is_some_and(reached)
+    }
+
     /// Every client that produced or consumed crashes, and one reads everything.
     fn begin_final_reads(&mut self) {
         let Some(workload) = self.clients.produce_consume.clone() else { return };
@@ -294,9 +323,12 @@ impl<'p> Driver<'p> {
         self.cluster.start_client(0, main);
     }
 
-    /// Lets the world go on until `deadline_ns`; with `faults`, what is due strikes and heals.
-    fn until(&mut self, deadline_ns: u64, faults: bool) {
-        while self.failure.is_none() {
+    /// Lets the world go on until `deadline_ns`; with `faults`, what is due strikes and heals. Says whether
+    /// the run ends there before its end.
+    fn until(&mut self, deadline_ns: u64, faults: bool) -> bool {
+        let horizon_ns = self.plan.schedule.horizon_ms.unwrap_or(u64::MAX).saturating_mul(1_000_000);
+        let deadline_ns = deadline_ns.min(horizon_ns);
+        while self.failure.is_none() && !self.watcher.borrow().stops {
             if faults {
                 self.strike_due();
             }
@@ -305,10 +337,11 @@ impl<'p> Driver<'p> {
             match self.cluster.simulation.run_until(next_ns) {
                 Stop::Exited(node) => self.exited(node),
                 Stop::Failed(failure) => self.failure = Some(failure),
-                Stop::Deadline | Stop::Idle if next_ns == deadline_ns => return,
+                Stop::Deadline | Stop::Idle if next_ns == deadline_ns => break,
                 Stop::Deadline | Stop::Idle | Stop::Wakeup(_) | Stop::Interrupted(_) => {}
             }
         }
+        self.is_cut_short()
     }
 
     fn exited(&mut self, node: crate::engine::NodeId) {

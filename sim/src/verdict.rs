@@ -153,6 +153,27 @@ properties! {
 }
 
 impl Property {
+    /// Whether it is judged after every event, so that a run may end in the very step that violates it.
+    #[must_use]
+    pub fn is_judged_at_once(self) -> bool {
+        matches!(
+            self,
+            Property::OneLeaderPerEpoch
+                | Property::LogMatching
+                | Property::LeaderCompleteness
+                | Property::CommittedSurvives
+                | Property::HighWatermarkSafety
+                | Property::HighWatermarkProgress
+                | Property::IsrCompleteness
+                | Property::FencedStaysFenced
+                | Property::IdempotentOrder
+                | Property::StateMachineSafety
+                | Property::SessionSafety
+                | Property::WatchOrder
+                | Property::RecoveredPrefix
+        )
+    }
+
     /// Whether a cluster without brokers evaluates it, too.
     #[must_use]
     pub fn is_of_coordinators(self) -> bool {

@@ -88,10 +88,19 @@ pub struct Watcher {
     pub occasions: Occasions,
     /// How many events there were.
     pub events: u64,
+    /// Which properties end the run as soon as one of them is violated.
+    pub stop_at: BTreeSet<Property>,
+    /// Whether one of them was.
+    pub stops: bool,
     /// Everything, if it is to be kept.
     pub entries: Option<Vec<Entry>>,
+    violated: u64,
     paths: BTreeMap<Arc<str>, PathIndex>,
 }
+
+/// The driver is brought back because a fault is due, or because the run is to end.
+const DUE: u64 = 0;
+const ENDS: u64 = 1;
 
 impl Watcher {
     /// Nothing seen yet. `paths` are the registers whose states are recorded.
@@ -113,7 +122,10 @@ impl Watcher {
             lives: BTreeMap::new(),
             occasions: Occasions::default(),
             events: 0,
+            stop_at: BTreeSet::new(),
+            stops: false,
             entries: keep.then(Vec::new),
+            violated: 0,
             paths: paths.iter().cloned().zip(0..).collect(),
         }
     }
@@ -138,15 +150,30 @@ impl Watcher {
             }
             _ => {}
         }
-        self.invariants.observe(&observed);
+        let violated = self.invariants.observe(&observed);
+        if violated > self.violated {
+            self.violated = violated;
+            self.end_if_waited_for(view);
+        }
         let known = self.tracker.next_due_ns();
         self.tracker.observe(&observed);
         let due = self.tracker.next_due_ns();
         if due != known && due.is_some_and(|due| known.is_none_or(|known| due < known)) {
-            view.interrupt(0);
+            view.interrupt(DUE);
         }
         if let Some(entries) = &mut self.entries {
             entries.push(Entry::Event(observed));
+        }
+    }
+
+    /// Ends the run if what is violated now was waited for, and was promised.
+    fn end_if_waited_for(&mut self, view: View) {
+        let beyond_budget = self.invariants.budget().is_coordinator_beyond();
+        let promised = |property: Property| !(beyond_budget && property.is_durability());
+        let waited_for = |property: Property| self.stop_at.contains(&property) && promised(property);
+        if self.invariants.findings().iter().any(|one| one.violated > 0 && waited_for(one.property)) {
+            self.stops = true;
+            view.interrupt(ENDS);
         }
     }
 

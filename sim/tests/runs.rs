@@ -32,7 +32,7 @@ fn the_same_seed_gives_the_same_hash_and_verdict() {
 #[test]
 fn a_record_and_a_trace_change_nothing() {
     let plain = verdict(4);
-    let recorded = run(4, None, &Options { keep_record: true, trace: Some(0..1_000) });
+    let recorded = run(4, None, &Options { keep_record: true, trace: Some(0..1_000), ..Options::default() });
     assert_eq!(recorded.verdict, plain);
     assert!(recorded.record.is_some_and(|record| record.entries.len() as u64 >= plain.events));
 }
@@ -59,7 +59,7 @@ fn correct_code_passes_under_faults_that_took_effect() {
 #[test]
 fn a_tenth_of_all_compare_and_sets_conflict() {
     use wyrdlog_sim::history::coordinator::{Answer, Call, Refusal, Write};
-    let record = run(6, None, &Options { keep_record: true, trace: None }).record.expect("it was asked for");
+    let record = run(6, None, &Options { keep_record: true, ..Options::default() }).record.expect("it was asked for");
     let (mut compared, mut conflicts) = (0, 0);
     for operation in &record.coordinator.operations {
         if let (Call::Write(Write::Set { version: Some(_), .. }), Some(reply)) =
@@ -94,7 +94,7 @@ fn an_acknowledgement_before_the_sync_is_found_by_properties_of_the_coordinator(
 
 #[test]
 fn edits_of_a_passing_record_are_rejected() {
-    let run = run(7, None, &Options { keep_record: true, trace: None });
+    let run = run(7, None, &Options { keep_record: true, ..Options::default() });
     let record = run.record.expect("it was asked for");
     let mut tried = 0;
     for kind in Tamper::ALL {

@@ -6,7 +6,7 @@
 use wyrdlog::runtime::Runtime;
 
 use super::clock::NodeClock;
-use super::disk::{Disk, DiskImage, PowerLoss};
+use super::disk::{Disk, DiskDraws, DiskImage, PowerLoss};
 use super::network::Farewell;
 use super::random::{NamedStreams, Stream};
 use super::runtime::SimRuntime;
@@ -29,7 +29,7 @@ impl World {
         assert!(self.nodes.iter().all(|node| &*node.name != name), "two nodes are called {name}");
         let id = NodeId(self.nodes.len() as u32);
         let wall_offset_ns = self.config.wall_clock_start_ms.saturating_mul(1_000_000);
-        let disk = Disk::new(self.config.disk.clone(), self.node_stream(id, "disk"));
+        let disk = Disk::new(self.config.disk.clone(), DiskDraws::new(self.seed, u64::from(id.0)));
         self.nodes.push(Node {
             name: name.into(),
             incarnation: 0,
@@ -80,7 +80,7 @@ impl World {
         self.close_all(id, farewell);
     }
 
-    pub fn power_off(&mut self, id: NodeId) -> PowerLoss {
+    pub fn power_off(&mut self, id: NodeId, key: Option<u64>) -> PowerLoss {
         self.end_process(id, Farewell::Silence);
         if !self.node(id).is_powered {
             return PowerLoss::default();
@@ -90,7 +90,8 @@ impl World {
         self.close_all(id, Farewell::Silence);
         self.cancel_device_work(id);
         let now_ns = self.now_ns;
-        let loss = self.node_mut(id).disk.lose_power(now_ns);
+        let key = key.unwrap_or_else(|| u64::from(self.node(id).boot));
+        let loss = self.node_mut(id).disk.lose_power(now_ns, key);
         self.trace.step(now_ns, id.0, "power off", loss.writes_lost + loss.writes_torn);
         self.effects.power_losses += 1;
         let unsynced = loss.writes_kept + loss.writes_lost + loss.writes_torn > 0;

@@ -129,7 +129,17 @@ impl Simulation {
     /// Cuts the host's power: the process ends without a word to anybody, and what was not synced
     /// is decided in this instant. For a correlated cut call it for each node at one time.
     pub fn power_off(&mut self, node: NodeId) -> PowerLoss {
-        let loss = self.with(|world| world.power_off(node));
+        self.cut_power(node, None)
+    }
+
+    /// [`Simulation::power_off`], with what is lost drawn by `key` instead of by how often the host lost
+    /// its power before.
+    pub fn power_off_drawn_by(&mut self, node: NodeId, key: u64) -> PowerLoss {
+        self.cut_power(node, Some(key))
+    }
+
+    fn cut_power(&mut self, node: NodeId, key: Option<u64>) -> PowerLoss {
+        let loss = self.with(|world| world.power_off(node, key));
         self.bury();
         loss
     }

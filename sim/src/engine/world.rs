@@ -19,7 +19,7 @@ use super::hash::{Trace, What};
 use super::network::Net;
 use super::pulse::Pulse;
 use super::queue::EventQueue;
-use super::random::{NamedStreams, Stream};
+use super::random::NamedStreams;
 use super::slab::{Key, Slab};
 use super::wakes::{Wakes, Wakeup};
 
@@ -220,11 +220,6 @@ impl World {
 
     pub fn is_live(&self, node: NodeId, incarnation: u32) -> bool {
         self.nodes.get(node.index()).is_some_and(|node| node.is_running && node.incarnation == incarnation)
-    }
-
-    /// A stream of the engine's own for one node.
-    pub fn node_stream(&self, node: NodeId, purpose: &str) -> Stream {
-        Stream::new(self.seed, "engine", u64::from(node.0), 0, purpose)
     }
 
     /// Remembers to wake `waker` when nothing is borrowed.

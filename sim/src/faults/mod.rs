@@ -4,6 +4,9 @@
 //! [`Injector`] strikes and heals what the schedule says is due, asks the fault budget before it
 //! admits a fault, tells the invariants what was taken away, and keeps a record of each.
 //!
+//! What a fault draws is keyed by its id in the schedule, so that leaving out one changes no draw of
+//! another.
+//!
 //! An effect is told by what the engine counted between strike and healing; where faults overlap
 //! in time, one may be credited with what another did.
 //!
@@ -136,6 +139,7 @@ struct Active {
 /// Carries out a schedule's faults.
 pub struct Injector {
     actions: Vec<Action>,
+    ids: Vec<u32>,
     seed: u64,
     budget: BudgetMode,
     active: BTreeMap<usize, Active>,
@@ -156,7 +160,8 @@ impl Injector {
             forms: BTreeSet::new(),
         };
         let struck = actions.iter().enumerate().map(fate).collect();
-        Injector { actions, seed: schedule.product_seed, budget: schedule.budget, active: BTreeMap::new(), struck }
+        let (ids, seed) = (schedule.ids().collect(), schedule.product_seed);
+        Injector { actions, ids, seed, budget: schedule.budget, active: BTreeMap::new(), struck }
     }
 
     /// Fault number `at` is due. Gives what it took away.
@@ -169,7 +174,7 @@ impl Injector {
     ) -> Vec<FaultNote> {
         let nodes: Vec<Node> = roles.resolve_all(self.actions[at].targets()).into_iter().collect();
         self.struck[at].nodes.clone_from(&nodes);
-        let mut fault = build(&self.actions[at], &nodes, Draw::new(self.seed, &format!("fault {at}")));
+        let mut fault = build(&self.actions[at], &nodes, Draw::new(self.seed, &format!("fault {}", self.ids[at])));
         let Some(notes) = fault.aim(cluster) else {
             self.struck[at].fate = Fate::NoTarget;
             return Vec::new();
@@ -221,6 +226,13 @@ impl Injector {
         }
     }
 
+    /// The run ends while faults last: what became of them so far.
+    pub fn close_all(&mut self, cluster: &Cluster) {
+        for (at, active) in std::mem::take(&mut self.active) {
+            self.close(at, &active, cluster);
+        }
+    }
+
     /// Ends all that still lasts, and starts all that is down. From now on every disk works.
     pub fn heal_all(&mut self, cluster: &mut Cluster) -> Vec<FaultNote> {
         for (at, mut active) in std::mem::take(&mut self.active) {
@@ -253,7 +265,7 @@ fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
         }
         Action::ResetConnections { .. } => Box::new(reset_connections::ResetConnections { node: one, draw }),
         Action::Crash { .. } => Box::new(crash::Crash::new(nodes.to_vec())),
-        Action::PowerLoss { .. } => Box::new(power_loss::PowerLoss::new(nodes.to_vec())),
+        Action::PowerLoss { .. } => Box::new(power_loss::PowerLoss::new(nodes.to_vec(), draw)),
         Action::Pause { .. } => Box::new(pause::Pause { node: one }),
         Action::ClockJump { by_ms, .. } => Box::new(clock_jump::ClockJump { node: one, by_ms: *by_ms }),
         Action::ClockDrift { ppm, .. } => Box::new(clock_drift::ClockDrift { node: one, ppm: *ppm }),
@@ -265,6 +277,6 @@ fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
         Action::Restart { .. } => Box::new(restart::Restart::new(one)),
         Action::Replace { .. } => Box::new(replace::Replace::new(one)),
         Action::DirectorySyncFailure { .. } => Box::new(directory_sync_failure::DirectorySyncFailure { node: one }),
-        Action::SwapDisk { .. } => Box::new(swap_disk::SwapDisk::new(one)),
+        Action::SwapDisk { .. } => Box::new(swap_disk::SwapDisk::new(one, draw)),
     }
 }

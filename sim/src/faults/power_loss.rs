@@ -5,20 +5,22 @@
 use super::Fault;
 use super::form::Form;
 use crate::cluster::Cluster;
+use crate::draw::Draw;
 use crate::engine::{Effects, PowerLoss as Lost};
 use crate::observed::{FaultNote, Node};
 
 /// See the module's doc.
 pub(super) struct PowerLoss {
     nodes: Vec<Node>,
+    draw: Draw,
     /// How many of them had power.
     powered: u64,
     lost: Vec<Lost>,
 }
 
 impl PowerLoss {
-    pub(super) fn new(nodes: Vec<Node>) -> Self {
-        PowerLoss { nodes, powered: 0, lost: Vec::new() }
+    pub(super) fn new(nodes: Vec<Node>, draw: Draw) -> Self {
+        PowerLoss { nodes, draw, powered: 0, lost: Vec::new() }
     }
 }
 
@@ -31,10 +33,11 @@ impl Fault for PowerLoss {
 
     fn strike(&mut self, cluster: &mut Cluster) {
         let before = cluster.simulation.effects().power_losses;
+        let key = self.draw.number();
         for node in &self.nodes {
             cluster.hold_down(*node);
             let id = cluster.id(*node);
-            self.lost.push(cluster.simulation.power_off(id));
+            self.lost.push(cluster.simulation.power_off_drawn_by(id, key));
         }
         self.powered = cluster.simulation.effects().power_losses - before;
     }

@@ -6,19 +6,21 @@
 
 use super::Fault;
 use crate::cluster::{Cluster, DiskCopy, Part};
+use crate::draw::Draw;
 use crate::engine::Effects;
 use crate::observed::{FaultNote, Node};
 
 /// See the module's doc.
 pub(super) struct SwapDisk {
     node: Option<Node>,
+    draw: Draw,
     copy: Option<DiskCopy>,
     swapped: bool,
 }
 
 impl SwapDisk {
-    pub(super) fn new(node: Option<Node>) -> Self {
-        SwapDisk { node, copy: None, swapped: false }
+    pub(super) fn new(node: Option<Node>, draw: Draw) -> Self {
+        SwapDisk { node, draw, copy: None, swapped: false }
     }
 }
 
@@ -31,7 +33,7 @@ impl Fault for SwapDisk {
     fn strike(&mut self, cluster: &mut Cluster) {
         let Some(node) = self.node else { return };
         let id = cluster.id(node);
-        cluster.simulation.power_off(id);
+        cluster.simulation.power_off_drawn_by(id, self.draw.number());
         self.copy = Some(cluster.copy_disk(node));
         cluster.start(node);
     }
@@ -46,7 +48,7 @@ impl Fault for SwapDisk {
     fn heal_part(&mut self, cluster: &mut Cluster) -> Option<u64> {
         let (node, copy) = (self.node?, self.copy.take()?);
         let id = cluster.id(node);
-        cluster.simulation.power_off(id);
+        cluster.simulation.power_off_drawn_by(id, self.draw.number());
         cluster.swap_disk(node, &copy);
         cluster.start(node);
         self.swapped = true;

@@ -120,9 +120,12 @@ fn sends(nodes: &[Node]) -> &'static str {
 /// When a fault strikes, as its schedule says it.
 #[must_use]
 pub fn trigger(when: &Trigger) -> String {
-    let Trigger::After { happening, partition, nth, from_ms, delay_ms } = when else {
-        let Trigger::At { at_ms } = when else { return String::new() };
-        return format!("at {} s", *at_ms as f64 / 1e3);
+    let (happening, partition, nth, from_ms, delay_ms) = match when {
+        Trigger::At { at_ms } => return format!("at {} s", *at_ms as f64 / 1e3),
+        Trigger::AtNs { at_ns } => return format!("at {:.3} s", *at_ns as f64 / 1e9),
+        Trigger::After { happening, partition, nth, from_ms, delay_ms } => {
+            (happening, partition, nth, from_ms, delay_ms)
+        }
     };
     let place = partition.as_ref().map(|partition| format!(" ({partition})")).unwrap_or_default();
     let from = if *from_ms > 0 { format!(" from {} s on", *from_ms as f64 / 1e3) } else { String::new() };

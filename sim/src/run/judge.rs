@@ -23,8 +23,11 @@ impl Driver<'_> {
         let mut log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
         self.expect(&mut log);
         let after_healing = self.after_healing(&registers);
+        let cut_short = self.is_cut_short();
         let mut watcher = self.watcher.borrow_mut();
-        watcher.invariants.finish(self.cluster.simulation.now_ns());
+        if !cut_short {
+            watcher.invariants.finish(self.cluster.simulation.now_ns());
+        }
         let committed = std::mem::take(&mut watcher.committed);
         let mut findings = watcher.invariants.findings();
         findings.push(self.on_disk(watcher.invariants.model()));
@@ -43,14 +46,18 @@ impl Driver<'_> {
         let budget = watcher.invariants.budget();
         let (beyond_budget, coordinator_beyond) = (budget.is_anything_beyond(), budget.is_coordinator_beyond());
         // After a node failed for good, and without a coordinator, what remains is no promise.
-        if self.failure.is_none() && !coordinator_beyond {
+        if self.failure.is_none() && !coordinator_beyond && !cut_short {
             findings.push(super::availability::check(&after_healing, &log));
+        }
+        if cut_short && self.has_final_reads {
+            // Read in part, which shows nothing.
+            findings.retain(|one| !matches!(one.property, Property::LostWrite | Property::Unseen));
         }
         if coordinator_beyond {
             findings.retain(|one| !one.property.is_durability() || one.violated == 0);
         }
         let requests = Requests::of(&log, &registers, self.injector.struck());
-        let verdict = self.verdict(&watcher, findings, requests, beyond_budget);
+        let verdict = self.verdict(&watcher, findings, requests, beyond_budget, cut_short);
         let entries = watcher.entries.take();
         drop(watcher);
         let record = entries.map(|entries| Record {
@@ -72,6 +79,7 @@ impl Driver<'_> {
         findings: Vec<Findings>,
         requests: Requests,
         beyond_budget: bool,
+        cut_short: bool,
     ) -> Verdict {
         let schedule = &self.plan.schedule;
         let evaluated =
@@ -86,7 +94,7 @@ impl Driver<'_> {
             schedule_hash: format!("{:032x}", self.cluster.simulation.hash()),
             findings: merge(findings.iter().map(evaluated)),
             violations: findings.into_iter().flat_map(|one| one.violations).map(|one| one.named(&names)).collect(),
-            inapplicable: inapplicable(watcher.occasions, beyond_budget),
+            inapplicable: inapplicable(watcher.occasions, beyond_budget, cut_short),
             probes: watcher.invariants.probes().counts().map(|(probe, count)| (probe.id().to_owned(), count)).collect(),
             faults: self.injector.struck().to_vec(),
             requests,
@@ -96,6 +104,7 @@ impl Driver<'_> {
             stratum: self.plan.stratum.clone(),
             parameters: self.plan.parameters.clone(),
             durability: topics.map(|topic| (topic.name.clone(), format!("{:?}", topic.durability))).collect(),
+            cut_short,
             simulated_ns: self.cluster.simulation.now_ns(),
             steps: self.cluster.simulation.steps(),
             events: watcher.events,
@@ -220,9 +229,9 @@ impl Driver<'_> {
     }
 }
 
-fn inapplicable(occasions: Occasions, beyond_budget: bool) -> Vec<Property> {
-    let unpromised =
-        |property: Property| beyond_budget && (property.is_durability() || property == Property::Availability);
+fn inapplicable(occasions: Occasions, beyond_budget: bool, cut_short: bool) -> Vec<Property> {
+    let of_the_end = |property: Property| (beyond_budget || cut_short) && property == Property::Availability;
+    let unpromised = |property: Property| beyond_budget && property.is_durability() || of_the_end(property);
     let all = Property::ALL.iter().copied();
     all.filter(|property| !occasions.allow(*property) || unpromised(*property)).collect()
 }

@@ -297,6 +297,15 @@ impl Action {
         }
     }
 
+    /// Aims it at `targets` instead: at the first one, where it can have only one.
+    pub fn aim_at(&mut self, targets: &[Target]) {
+        if let Some(aimed) = self.targets_mut() {
+            *aimed = targets.to_vec();
+        } else if let Some((aimed, first)) = self.target_mut().zip(targets.first()) {
+            *aimed = first.clone();
+        }
+    }
+
     /// The target, where it has one.
     pub fn target_mut(&mut self) -> Option<&mut Target> {
         match self {

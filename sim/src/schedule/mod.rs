@@ -27,6 +27,8 @@ pub use target::{BadTarget, Target, parse_partition};
 pub use tracker::{Due, Roles, TriggerTracker};
 pub use trigger::{Happening, Trigger};
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::file_error::FileError;
@@ -51,6 +53,10 @@ pub enum BudgetMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultEvent {
+    /// What its draws are keyed by, whatever else is in the schedule; where absent, its place among the
+    /// faults, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
     /// When it strikes.
     pub when: Trigger,
     /// What it does.
@@ -85,6 +91,9 @@ pub struct Schedule {
     /// What the workload is scaled by, in per mille; 1000 is the whole.
     #[serde(default = "whole")]
     pub workload_per_mille: u32,
+    /// Where the run is cut, in virtual milliseconds: what only its end would show is not judged then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon_ms: Option<u64>,
     /// The faults.
     #[serde(default, rename = "fault")]
     pub faults: Vec<FaultEvent>,
@@ -107,6 +116,7 @@ impl Schedule {
             product_seed: seed,
             scheduling_seed: seed,
             workload_per_mille: whole(),
+            horizon_ms: None,
             faults: Vec::new(),
         }
     }
@@ -124,7 +134,28 @@ impl Schedule {
             let message = format!("{} faults are more than {FAULTS_MAX}", schedule.faults.len());
             return Err(at_top(message, "shrink the schedule first"));
         }
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = schedule.ids().find(|id| !ids.insert(*id)) {
+            let message = format!("two faults have the id {twice}, which is the place of one that has none");
+            return Err(at_top(message, "give each fault an id of its own"));
+        }
         Ok(schedule)
+    }
+
+    /// The id of each fault: the one that it was given, or its place.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.faults.iter().zip(0..).map(|(fault, place)| fault.id.unwrap_or(place))
+    }
+
+    /// The same schedule with every id written down, so that faults can be left out and each other one
+    /// still draws the same.
+    #[must_use]
+    pub fn with_ids(&self) -> Schedule {
+        let mut schedule = self.clone();
+        for (fault, id) in schedule.faults.iter_mut().zip(self.ids()) {
+            fault.id = Some(id);
+        }
+        schedule
     }
 
     /// The schedule as a file.
@@ -142,8 +173,15 @@ impl Schedule {
             self.scheduling_seed,
             self.workload_per_mille
         );
+        if let Some(horizon_ms) = self.horizon_ms {
+            text += &format!("horizon_ms = {horizon_ms}\n");
+        }
         for fault in &self.faults {
-            text += &format!("\n[[fault]]\nwhen = {}\ndo = {}\n", inline(&fault.when), inline(&fault.action));
+            text += "\n[[fault]]\n";
+            if let Some(id) = fault.id {
+                text += &format!("id = {id}\n");
+            }
+            text += &format!("when = {}\ndo = {}\n", inline(&fault.when), inline(&fault.action));
             if let Some(for_ms) = fault.for_ms {
                 text += &format!("for_ms = {for_ms}\n");
             }
@@ -164,6 +202,7 @@ pub(crate) mod examples {
     pub fn crash_of_the_leader(nth: u32) -> FaultEvent {
         let partition = parse_partition("t-0");
         FaultEvent {
+            id: None,
             when: Trigger::After { happening: Happening::LeaderElected, partition, nth, from_ms: 0, delay_ms: 130 },
             action: Action::Crash { targets: vec!["leader(t-0)".parse().expect("a target")] },
             for_ms: Some(2_000),
@@ -208,7 +247,7 @@ pub(crate) mod examples {
         let mut schedule = Schedule::new(u64::from(u32::MAX) + 9, "standard");
         schedule.plant = Some("KIP-966".to_owned());
         for (at_ms, action) in (5_000..).step_by(100).zip(actions) {
-            schedule.faults.push(FaultEvent { when: Trigger::At { at_ms }, action, for_ms: None });
+            schedule.faults.push(FaultEvent { id: None, when: Trigger::At { at_ms }, action, for_ms: None });
         }
         schedule.faults.push(crash_of_the_leader(2));
         schedule

@@ -166,6 +166,7 @@ impl TriggerTracker {
                 Trigger::At { at_ms } => {
                     tracker.due.insert(Due { at_ns: nanoseconds(*at_ms), fault, heals: false });
                 }
+                Trigger::AtNs { at_ns } => drop(tracker.due.insert(Due { at_ns: *at_ns, fault, heals: false })),
                 Trigger::After { happening, partition, nth, from_ms, delay_ms } => tracker.waiting.push(Waiting {
                     fault,
                     happening: *happening,
@@ -305,6 +306,7 @@ mod tests {
     #[test]
     fn instants_come_in_order() {
         let at = |at_ms| FaultEvent {
+            id: None,
             when: Trigger::At { at_ms },
             action: Action::Pause { target: Target::Controller },
             for_ms: None,

@@ -91,6 +91,11 @@ pub enum Trigger {
         /// Virtual milliseconds since the start of the run.
         at_ms: u64,
     },
+    /// At an instant of the run, to the nanosecond: what a shrunk schedule ties a fault to.
+    AtNs {
+        /// Virtual nanoseconds since the start of the run.
+        at_ns: u64,
+    },
     /// Some time after something happened.
     After {
         /// What.
@@ -114,6 +119,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     at_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    at_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<Happening>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<String>,
@@ -130,10 +137,15 @@ impl TryFrom<Written> for Trigger {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { at_ms: Some(at_ms), after: None, partition: None, nth: None, from_ms: None, delay_ms: None } => {
-                Ok(Trigger::At { at_ms })
+            Written { at_ms, at_ns, after: None, partition: None, nth: None, from_ms: None, delay_ms: None }
+                if at_ms.is_some() != at_ns.is_some() =>
+            {
+                Ok(match at_ns {
+                    Some(at_ns) => Trigger::AtNs { at_ns },
+                    None => Trigger::At { at_ms: at_ms.unwrap_or_default() },
+                })
             }
-            Written { at_ms: None, after: Some(happening), partition, nth, from_ms, delay_ms } => {
+            Written { at_ms: None, at_ns: None, after: Some(happening), partition, nth, from_ms, delay_ms } => {
                 let partition = partition.map(|name| {
                     let parsed = parse_partition(&name).filter(|_| happening.has_partition());
                     parsed.ok_or_else(|| format!("'{name}' is no partition that {happening:?} can happen to; write one such as \"t-0\", or leave it out"))
@@ -150,7 +162,8 @@ impl TryFrom<Written> for Trigger {
                     delay_ms: delay_ms.unwrap_or(0),
                 })
             }
-            _ => Err("a trigger has either at_ms alone, or after with partition, nth, from_ms and delay_ms".to_owned()),
+            _ => Err("a trigger has either at_ms or at_ns alone, or after with partition, nth, from_ms and delay_ms"
+                .to_owned()),
         }
     }
 }
@@ -159,8 +172,10 @@ impl From<Trigger> for Written {
     fn from(trigger: Trigger) -> Written {
         match trigger {
             Trigger::At { at_ms } => Written { at_ms: Some(at_ms), ..Written::default() },
+            Trigger::AtNs { at_ns } => Written { at_ns: Some(at_ns), ..Written::default() },
             Trigger::After { happening, partition, nth, from_ms, delay_ms } => Written {
                 at_ms: None,
+                at_ns: None,
                 after: Some(happening),
                 partition: partition.map(|partition| partition.to_string()),
                 nth: Some(nth),

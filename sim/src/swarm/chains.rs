@@ -84,7 +84,7 @@ impl Drawing<'_> {
             let when = Trigger::After { happening, partition, nth, from_ms, delay_ms };
             let span_ms = self.span_ms();
             let for_ms = (!action.kind().is_instant()).then_some(span_ms);
-            chain.push(FaultEvent { when, action, for_ms });
+            chain.push(FaultEvent { id: None, when, action, for_ms });
             // The next one strikes while this one lasts, or soon after it.
             from_ms += self.draw.pick(&[0, span_ms / 2, span_ms, span_ms + 200]).copied().unwrap_or(0);
         }

@@ -158,11 +158,10 @@ impl ProduceConsume {
 
     /// When a client gives its producer and consumer up; never if it does not, nor once all is healed.
     fn end_of_life(&self, runtime: SimRuntime) -> Option<Instant> {
-        if self.now_ns() >= self.load.healed_ns {
-            return None;
-        }
         let mean = Duration::from_secs(60).checked_div(self.habits.renewals_per_minute)?;
-        Some(runtime.now() + runtime.random_duration("life", Duration::ZERO, mean * 2))
+        let life = runtime.random_duration("life", Duration::ZERO, mean * 2);
+        let left = Duration::from_nanos(self.load.healed_ns.saturating_sub(self.now_ns()));
+        (life < left).then(|| runtime.now() + life)
     }
 
     /// A time of the last while.

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::draws::FileKey;
+
 #[derive(Clone, Debug)]
 enum Kind {
     Write {
@@ -45,6 +47,10 @@ pub(super) struct Content {
     changes: VecDeque<Change>,
     sequence: u64,
     durable: Option<Vec<u8>>,
+    /// What its draws are keyed by.
+    pub draws_key: FileKey,
+    /// How many draws there were.
+    pub drawn: u64,
     /// Open handles of the present process.
     pub handles: u32,
     /// No visible name leads here any more.
@@ -83,6 +89,11 @@ impl Redo {
 }
 
 impl Content {
+    /// Nothing in it yet.
+    pub fn new(draws_key: FileKey) -> Self {
+        Content { draws_key, ..Content::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.visible.len()
     }

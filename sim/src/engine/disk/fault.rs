@@ -74,15 +74,17 @@ impl DiskFault {
     }
 }
 
+/// A fault that waits, with draws of its own.
+#[derive(Debug)]
+pub(super) struct Armed {
+    pub fault: DiskFault,
+    pub draws: Stream,
+}
+
 /// The effect of the first armed fault that strikes, if any does.
-pub(super) fn strike(
-    armed: &mut Vec<DiskFault>,
-    draws: &mut Stream,
-    operation: DiskOperation,
-    path: &str,
-) -> Option<DiskEffect> {
+pub(super) fn strike(armed: &mut Vec<Armed>, operation: DiskOperation, path: &str) -> Option<DiskEffect> {
     for at in 0..armed.len() {
-        let fault = &mut armed[at];
+        let Armed { fault, draws } = &mut armed[at];
         if fault.operation != operation || !path.contains(&fault.path) || !draws.happens(fault.per_million) {
             continue;
         }

@@ -181,7 +181,7 @@ impl File for SimFile {
         let (runtime, file) = (self.0.runtime, self.0.file);
         let hit = runtime.live_io(|world| {
             let disk = &mut world.node_mut(runtime.node).disk;
-            if disk.read_misses() {
+            if disk.read_misses(file) {
                 return Ok(Err(world.begin_work(runtime.node, Work::Read { file, offset, len })));
             }
             let result = disk.read(file, offset, len);

@@ -2,9 +2,10 @@
 //! [`wyrdlog::runtime::disk`] has it, and what may go wrong with it.
 //!
 //! `content` is a file's bytes, `names` the directory tree, `power` what a power cut leaves,
-//! `fault` what is armed to strike, `handle` what nodes hold.
+//! `fault` what is armed to strike, `draws` what all draws are keyed by, `handle` what nodes hold.
 
 mod content;
+mod draws;
 mod fault;
 mod handle;
 mod names;
@@ -22,8 +23,10 @@ use super::random::Stream;
 use super::slab::{Key, Slab};
 use super::wakes::Wakeup;
 use content::Content;
+use fault::Armed;
 use names::{Name, Names, normalise};
 
+pub(super) use draws::DiskDraws;
 pub use fault::{Damage, DiskEffect, DiskFault, DiskOperation};
 pub use handle::SimFile;
 pub(super) use handle::{finish, visible_range};
@@ -58,16 +61,16 @@ pub(super) struct Disk {
     names: Names,
     operations: Slab<Operation>,
     locked_by: Option<u32>,
-    faults: Vec<DiskFault>,
+    faults: Vec<Armed>,
     pub faults_struck: u64,
     /// Device times are multiplied by this.
     pub slowness: u32,
     pub capacity_bytes: Option<u64>,
-    draws: Stream,
+    draws: DiskDraws,
 }
 
 impl Disk {
-    pub fn new(config: DiskConfig, draws: Stream) -> Self {
+    pub fn new(config: DiskConfig, draws: DiskDraws) -> Self {
         Disk {
             capacity_bytes: config.capacity_bytes,
             config,
@@ -87,7 +90,7 @@ impl Disk {
             return None;
         }
         let path = path(self);
-        let struck = fault::strike(&mut self.faults, &mut self.draws, operation, &path);
+        let struck = fault::strike(&mut self.faults, operation, &path);
         self.faults_struck += u64::from(struck.is_some());
         struck
     }
@@ -98,15 +101,28 @@ impl Disk {
     }
 
     pub fn arm(&mut self, fault: DiskFault) {
-        self.faults.push(fault);
+        self.faults.push(Armed { fault, draws: self.draws.of_armed() });
     }
 
     pub fn disarm_all(&mut self) {
         self.faults.clear();
     }
 
-    fn latency_ns(&mut self, least_ns: u64) -> u64 {
-        let jitter_ns = self.draws.up_to(nanos(self.config.jitter));
+    /// The number that the next operation on `file` draws.
+    fn draw_of(&mut self, file: Key) -> u64 {
+        let Some(content) = self.files.get_mut(file) else { return 0 };
+        content.drawn += 1;
+        self.draws.of_file(content.draws_key, content.drawn)
+    }
+
+    /// What strikes a range of `file` draws from this.
+    fn draws_at(&self, file: Key, offset: u64, len: usize) -> Stream {
+        let key = self.files.get(file).map(|content| content.draws_key).unwrap_or_default();
+        self.draws.of_place(key, offset, len)
+    }
+
+    fn latency_ns(&self, least_ns: u64, number: u64) -> u64 {
+        let jitter_ns = draws::up_to(number, nanos(self.config.jitter));
         (least_ns + jitter_ns).saturating_mul(u64::from(self.slowness))
     }
 
@@ -135,7 +151,8 @@ impl Disk {
             None if matches!(mode, OpenMode::Read | OpenMode::Write) => return Err(io::ErrorKind::NotFound.into()),
             None => {
                 self.names.check_parent(&path)?;
-                let file = self.files.insert(Content::default());
+                let draws_key = self.draws.make_file(&path);
+                let file = self.files.insert(Content::new(draws_key));
                 self.names.make(now_ns, path, Name::File(file));
                 file
             }
@@ -282,7 +299,7 @@ impl Disk {
         let mut flipped = Vec::new();
         match self.strike(DiskOperation::Write, |disk| disk.path_of(file)) {
             Some(DiskEffect::Error) => {
-                let written = self.draws.up_to(len as u64) as usize;
+                let written = self.draws_at(file, offset as u64, len).up_to(len as u64) as usize;
                 self.content(file)?.write(now_ns, offset, parts, written);
                 return Err(fault::eio());
             }
@@ -290,7 +307,7 @@ impl Disk {
             Some(DiskEffect::Misdirect(by)) => offset = offset.saturating_add_signed(by as isize),
             Some(DiskEffect::FlipBit) if len > 0 => {
                 parts.iter().for_each(|part| flipped.extend_from_slice(part));
-                flip_bit(&mut flipped, &mut self.draws);
+                flip_bit(&mut flipped, &mut self.draws_at(file, offset as u64, len));
             }
             Some(DiskEffect::FlipBit) | None => {}
         }
@@ -328,20 +345,23 @@ impl Disk {
         if struck == Some(DiskEffect::Error) {
             return Err(fault::eio());
         }
+        let flips = struck == Some(DiskEffect::FlipBit);
+        let mut draws = flips.then(|| self.draws_at(file, offset, len));
         let visible = self.content(file)?.visible();
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(visible.len());
         let end = start.saturating_add(len).min(visible.len());
-        if struck == Some(DiskEffect::FlipBit) {
+        if let Some(draws) = &mut draws {
             let mut bytes = visible[start..end].to_vec();
-            flip_bit(&mut bytes, &mut self.draws);
+            flip_bit(&mut bytes, draws);
             return Ok(bytes.into());
         }
         Ok(Bytes::copy_from_slice(&visible[start..end]))
     }
 
-    /// Whether the next read has to wait for the device.
-    fn read_misses(&mut self) -> bool {
-        self.draws.happens(self.config.read_miss_per_million)
+    /// Whether the next read of `file` has to wait for the device.
+    fn read_misses(&mut self, file: Key) -> bool {
+        let per_million = u64::from(self.config.read_miss_per_million);
+        draws::up_to(self.draw_of(file), 999_999) < per_million
     }
 
     /// Begins `work`; says when it will be done.
@@ -350,7 +370,11 @@ impl Disk {
             Work::Read { .. } => self.config.read_latency,
             _ => self.config.sync_latency,
         };
-        let latency_ns = self.latency_ns(nanos(least));
+        let number = match &work {
+            Work::Read { file, .. } | Work::Sync { file, .. } => self.draw_of(*file),
+            Work::SyncDirectory { directory, .. } => self.draws.of_directory(directory),
+        };
+        let latency_ns = self.latency_ns(nanos(least), number);
         (self.operations.insert(Operation { work, done: None, waker: None, is_detached: false }), latency_ns)
     }
 
@@ -420,8 +444,8 @@ impl Disk {
         waker
     }
 
-    /// Decides what is left. Files come in the order of their names.
-    pub fn lose_power(&mut self, now_ns: u64) -> PowerLoss {
+    /// Decides what is left, drawn by `cut` for each file by itself.
+    pub fn lose_power(&mut self, now_ns: u64, cut: u64) -> PowerLoss {
         let mut loss = PowerLoss::default();
         self.operations = Slab::default();
         let before_ns = self.config.writeback_after.map_or(0, |after| now_ns.saturating_sub(nanos(after)));
@@ -429,11 +453,11 @@ impl Disk {
         for key in self.files.keys(|_| true) {
             if let Some(content) = self.files.get_mut(key) {
                 content.settle_older(before_ns);
-                power::cut(content, &mut self.draws, &mut loss);
+                power::cut(content, &mut self.draws.of_cut(cut, content.draws_key), &mut loss);
             }
         }
         let before = std::mem::take(&mut self.names.visible);
-        loss.names_rolled_back = self.names.lose_power(&mut self.draws);
+        loss.names_rolled_back = self.names.lose_power(&mut self.draws.of_names(cut));
         let has_moved = |(path, name): &(&String, &Name)| self.names.visible.get(*path) != Some(name);
         loss.files_vanished = before.iter().filter(has_moved).count() as u64;
         let named: std::collections::BTreeSet<Key> = self.names.files().collect();
@@ -456,8 +480,9 @@ impl Disk {
 
     /// Damages up to `len` bytes of a file from `offset` on; returns how many bytes changed.
     pub fn damage(&mut self, path: &str, offset: u64, len: usize, how: Damage, is_hidden: bool) -> u64 {
-        let mut draws = self.draws.clone();
-        let Some(content) = self.file_at(path) else { return 0 };
+        let Some(Name::File(file)) = self.names.visible.get(path).copied() else { return 0 };
+        let mut draws = self.draws_at(file, offset, len);
+        let Some(content) = self.files.get_mut(file) else { return 0 };
         let mut garbage = vec![0; len];
         match how {
             Damage::Garbage => draws.fill(&mut garbage),
@@ -473,7 +498,6 @@ impl Disk {
                 *byte = new;
             }
         });
-        self.draws = draws;
         changed
     }
 
@@ -499,7 +523,7 @@ impl Disk {
             let name = match bytes {
                 None => Name::Directory,
                 Some(bytes) => {
-                    let mut content = Content::default();
+                    let mut content = Content::new(self.draws.make_file(path));
                     content.become_durable(bytes.clone());
                     Name::File(self.files.insert(content))
                 }
