@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::plants::{Plant, Plants, UnknownPlant};
 
-use crate::checkers::availability::{self, BOUND_MS};
+use crate::checkers::availability::{self, AGAIN_WITHIN_NS, BOUND_MS};
 use crate::checkers::{check_coordinator, check_kafka};
 use crate::cluster::{ClientMain, Cluster};
 use crate::engine::{Failure, Stop};
@@ -270,8 +270,10 @@ impl<'p> Driver<'p> {
         let notes = self.injector.heal_all(&mut self.cluster);
         self.note_all(notes);
         self.until(self.bound_ns(), false);
-        self.exposed_at_bound = self.exposed();
         let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
+        if self.bound_ns() + AGAIN_WITHIN_NS <= load_ends_ns {
+            self.exposed_at_bound = self.exposed();
+        }
         if self.until(load_ends_ns, false) {
             return;
         }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkers::availability::BOUND_MS;
 use crate::draw::Draw;
 use crate::file_error::FileError;
 use crate::schedule::{BudgetMode, FaultKind, Schedule};
@@ -23,7 +24,7 @@ use crate::swarm;
 /// The most brokers or coordinators that a scenario may ask for.
 pub const NODES_MAX: u32 = 15;
 /// A healed cluster is whole again within its session time-out, its replica lag time and so long.
-const WHOLE_AGAIN_MS: u64 = 5_000;
+const WHOLE_AGAIN_MS: u64 = BOUND_MS + 5_000;
 
 /// The faults, as far as the scenario fixes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,8 @@ pub const HEADER_BYTES: usize = 61;
 pub const LOG_OVERHEAD_BYTES: usize = 12;
 /// The only format that is stored.
 pub const MAGIC: u8 = 2;
+/// Where the magic byte stands.
+pub const MAGIC_AT: usize = 16;
 /// Where the checksum's reach begins.
 const CHECKSUMMED_FROM: usize = 21;
 
@@ -108,8 +110,8 @@ impl BatchHeader {
         if bytes.len() < HEADER_BYTES {
             return Err(BadBatch::Short { have: bytes.len(), need: HEADER_BYTES });
         }
-        if bytes[16] != MAGIC {
-            return Err(BadBatch::Magic(bytes[16]));
+        if bytes[MAGIC_AT] != MAGIC {
+            return Err(BadBatch::Magic(bytes[MAGIC_AT]));
         }
         let length = i32::from_be_bytes(bytes_at(bytes, 8));
         let size = usize::try_from(length).map_err(|_| BadBatch::Length(length))? + LOG_OVERHEAD_BYTES;
@@ -175,6 +177,12 @@ impl BatchHeader {
     #[must_use]
     pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether `batch`, which begins with this header, ends where the checksum says.
+    #[must_use]
+    pub fn is_checksum_of(&self, batch: &[u8]) -> bool {
+        crc32c(&batch[CHECKSUMMED_FROM..]) == self.crc
     }
 
     /// Whether it holds control records instead of a client's.

@@ -56,8 +56,9 @@ impl<R: Runtime> DiskLogs<R> {
             } else if let Some(name) = parse_partition_directory(&entry.name) {
                 let config = LogConfig { plants: shared.plants, ..LogConfig::new(shared.config.durability) };
                 let (log, opened) = open_log(&shared, &name, None, config).await?;
-                // Without a power cut no tail is torn: what is cut then was damaged, and may have counted.
-                is_whole &= opened.torn_bytes == 0 && !opened.durable_point_missing;
+                // Without a power cut a tail is torn only where a write was interrupted, which counted for
+                // nothing. What is cut besides was damaged, and may have counted.
+                is_whole &= !opened.damaged_tail && !opened.durable_point_missing;
                 unopened.insert(name, Found { log, opened });
             }
         }

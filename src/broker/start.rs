@@ -175,6 +175,11 @@ async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>,
     let stopped_cleanly = clean_shutdown::take_marker(&shared.runtime, root).await?;
     let same_boot = boot::is_same(&shared.runtime, root).await.map_err(io_error(root, "read the boot in"))?;
     let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly, same_boot).await?;
+    if same_boot && !disk_logs.is_clean() {
+        // What was cut is not found again: should this life end before it is registered, the next one
+        // would take what is left for whole.
+        boot::forget(&shared.runtime, root).await;
+    }
     Ok(Partitions::new(shared.clone(), disk_logs))
 }
 

@@ -6,12 +6,14 @@ use bytes::{Buf, Bytes};
 
 use super::error::LogError;
 use super::index::BatchPlace;
-use crate::base::batch_header::{BadBatch, BatchHeader, HEADER_BYTES, verify};
+use crate::base::batch_header::{BadBatch, BatchHeader, HEADER_BYTES, MAGIC, MAGIC_AT, verify};
 use crate::producer_state::EndMarker;
 use crate::runtime::File;
 
 /// How much is read from a file at once when all of it is wanted.
 pub(super) const SCAN_CHUNK_BYTES: usize = 1024 * 1024;
+/// What is left of an interrupted write is looked at up to so many bytes; no batch is larger.
+const CUT_SHORT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// The batches of bytes that were verified before.
 pub(super) fn trusted(bytes: &[u8]) -> impl Iterator<Item = (usize, BatchHeader)> {
@@ -67,6 +69,19 @@ fn field<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(field)
 }
 
+/// Whether `rest`, from where a file's batches are bad up to its end, is what an interrupted write leaves:
+/// the beginning of one batch, which therefore never counted. A whole batch whose length field was
+/// damaged looks much like it: then the checksum holds up to the end, or the next batch is there.
+pub(super) fn is_cut_short(rest: &[u8]) -> bool {
+    let header = match BatchHeader::read(rest) {
+        Ok(header) => header,
+        Err(bad) => return matches!(bad, BadBatch::Short { .. }),
+    };
+    let next = header.next_offset().to_be_bytes();
+    let is_next = |at: &[u8]| at.starts_with(&next) && at[MAGIC_AT] == MAGIC;
+    header.size > rest.len() && !header.is_checksum_of(rest) && !rest[HEADER_BYTES..].windows(MAGIC_AT + 1).any(is_next)
+}
+
 /// A batch in a file.
 #[derive(Clone, Debug)]
 pub(super) struct FoundBatch {
@@ -116,6 +131,16 @@ impl<F: File> Scanner<F> {
         self.position
     }
 
+    /// Whether what is left, which is no batch, is what an interrupted write leaves.
+    pub async fn is_cut_short(&mut self) -> Result<bool, LogError> {
+        let left = self.end.saturating_sub(self.position);
+        if left > CUT_SHORT_BYTES_MAX {
+            return Ok(false);
+        }
+        self.fill(left as usize).await?;
+        Ok(is_cut_short(&self.chunk))
+    }
+
     /// The next batch. Its checksum is verified if `checked`; its header always is.
     pub async fn next(&mut self, checked: bool) -> Result<Step, LogError> {
         let left = self.end.saturating_sub(self.position);
@@ -156,7 +181,33 @@ impl<F: File> Scanner<F> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_batches::Recipe;
     use super::*;
+    use crate::base::batch_header::assign;
+    use crate::base::ids::LeaderEpoch;
+
+    #[test]
+    fn what_an_interrupted_write_leaves_is_told_from_a_damaged_length() {
+        let batch = |records, offset| {
+            let mut batch = Recipe { records, ..Recipe::default() }.make();
+            assign(&mut batch, offset, LeaderEpoch(1));
+            batch
+        };
+        let (first, second) = (batch(3, 7), batch(2, 10));
+        for cut in 1..first.len() {
+            assert!(is_cut_short(&first[..cut]), "{cut} of {} bytes", first.len());
+        }
+        for bit in 0..32 {
+            let mut damaged = first.clone();
+            damaged[8 + bit / 8] ^= 0x80 >> (bit % 8);
+            assert!(!is_cut_short(&damaged), "bit {bit} of the length");
+            damaged.extend_from_slice(&second);
+            assert!(!is_cut_short(&damaged), "bit {bit} of the length, and another batch behind it");
+        }
+        let mut damaged = first.clone();
+        *damaged.last_mut().expect("a batch has bytes") ^= 1;
+        assert!(!is_cut_short(&damaged));
+    }
 
     #[test]
     fn a_varint_is_zigzag_and_bounded() {

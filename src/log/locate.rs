@@ -147,6 +147,11 @@ impl<F: File> OrderedScan<F> {
         self.scanner.position()
     }
 
+    /// Whether what is left after a step that came upon too few bytes is what an interrupted write leaves.
+    pub async fn is_cut_short(&mut self) -> Result<bool, LogError> {
+        self.scanner.is_cut_short().await
+    }
+
     pub async fn next(&mut self, checked: bool) -> Result<Step, LogError> {
         let step = self.scanner.next(checked).await?;
         if let Step::Batch(found) = &step {

@@ -29,7 +29,7 @@ use super::sync::replace_durably;
 use super::tail::Tail;
 use super::unsynced_tail::{Unsynced, settle_swap_files, write_again};
 use super::{Log, LogConfig, partition_metadata};
-use crate::base::batch_header::BatchHeader;
+use crate::base::batch_header::{BadBatch, BatchHeader};
 use crate::base::ids::{LeaderEpoch, TopicId, TopicPartition};
 use crate::base::plants::Plant;
 use crate::producer_state::ProducerStates;
@@ -46,6 +46,9 @@ pub struct Opened {
     pub log_end: i64,
     /// Bytes of a torn tail that were cut.
     pub torn_bytes: u64,
+    /// They were more than an interrupted write leaves: without a loss of power, records that counted
+    /// were damaged.
+    pub damaged_tail: bool,
     /// Records were there, but nothing said up to where they were synced: a first sync never
     /// came to its end, the directory is from Kafka, or the durable point was damaged. Any damage
     /// was then taken for a torn tail.
@@ -67,6 +70,7 @@ struct Recovery<D: Disk> {
     segments: Vec<Segment<D::File>>,
     log_end: i64,
     torn_bytes: u64,
+    damaged_tail: bool,
     /// What lies above the durable point, segment by segment.
     unsynced: Vec<Unsynced>,
     /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
@@ -100,7 +104,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             for unsynced in std::mem::take(&mut recovery.unsynced) {
                 write_again(&disk, &directory, unsynced).await?;
             }
-            let torn_bytes = recovery.torn_bytes;
+            let (torn_bytes, damaged_tail) = (recovery.torn_bytes, recovery.damaged_tail);
             let checkpoint = match recovery.checkpoint_contradicted {
                 true => None,
                 false => read_epochs(&disk, &directory).await?,
@@ -109,6 +113,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             let left = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
             recovery.load_segments(segments_among(&left)).await?;
             recovery.torn_bytes += torn_bytes;
+            recovery.damaged_tail |= damaged_tail;
         }
         recovery.settle()?;
         recovery.remove_strays(&entries)?;
@@ -117,6 +122,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             log_start: in_force.log_start,
             log_end: recovery.log_end,
             torn_bytes: recovery.torn_bytes,
+            damaged_tail: recovery.damaged_tail,
             durable_point_missing: point.is_none() && recovery.log_end > in_force.log_start,
         };
         Ok((recovery.into_log(topic_id, point_file), opened))
@@ -199,6 +205,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             segments: Vec::new(),
             log_end: point.log_start,
             torn_bytes: 0,
+            damaged_tail: false,
             unsynced: Vec::new(),
             checkpoint_contradicted: false,
         })
@@ -235,7 +242,9 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         for base in bases.into_iter().rev() {
             let path = self.directory.join(offset_file(base, LOG_SUFFIX));
             if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
-                self.torn_bytes += file.len().unwrap_or(0);
+                let len = file.len().unwrap_or(0);
+                self.torn_bytes += len;
+                self.damaged_tail |= len > 0;
             }
             remove_segment_files(&self.disk, &self.directory, base)?;
         }
@@ -324,10 +333,10 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let mut scan = view.scan_from(start, SCAN_CHUNK_BYTES);
         loop {
             let position = scan.position();
-            let reason = match scan.next(checked).await? {
+            let (reason, is_short) = match scan.next(checked).await? {
                 Step::End => return Ok(position),
                 Step::Batch(found) if found.header.leader_epoch < self.last_epoch => {
-                    "its leader epoch goes back".to_owned()
+                    ("its leader epoch goes back".to_owned(), false)
                 }
                 Step::Batch(found) => {
                     self.note_unsynced(view.base_offset, found.header.base_offset, position);
@@ -335,11 +344,12 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                     self.take_in(&found)?;
                     continue;
                 }
-                Step::Invalid(bad) => bad.to_string(),
+                Step::Invalid(bad) => (bad.to_string(), matches!(bad, BadBatch::Short { .. })),
             };
             if self.lacks_synced_records() {
                 return Err(self.corrupt(view.path.clone(), position, &reason));
             }
+            self.damaged_tail |= !is_short || !scan.is_cut_short().await?;
             return Ok(position);
         }
     }

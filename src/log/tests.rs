@@ -353,6 +353,20 @@ fn damage_under_a_cold_read_is_reported_and_never_served() {
 }
 
 #[test]
+fn what_an_interrupted_write_leaves_is_cut_and_told_from_damage() {
+    let disk = TestDisk::default();
+    fill(&mut open(&disk), 1, 3);
+    let whole = disk.contents(LOG);
+    let size = whole.len() / 3;
+    for cut in [1, 30, 61, size - 1] {
+        disk.rot(LOG, |bytes| bytes.resize(2 * size + cut, 0));
+        let (log, opened) = try_open(&disk, config()).unwrap();
+        assert_eq!((log.log_end(), opened.torn_bytes, opened.damaged_tail), (4, cut as u64, false));
+        disk.rot(LOG, |bytes| *bytes = whole.to_vec());
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_damage_below_the_durable_point_is_not() {
     let disk = TestDisk::default();
     let mut log = open(&disk);
@@ -363,8 +377,8 @@ fn a_torn_tail_is_cut_and_damage_below_the_durable_point_is_not() {
     drop(log);
     disk.rot(LOG, |bytes| bytes[5 * size - 3] ^= 1);
     let (log, opened) = try_open(&disk, config()).unwrap();
-    assert_eq!((log.log_end(), opened.torn_bytes), (8, 2 * size as u64));
-    assert_eq!(try_open(&disk, config()).unwrap().1, Opened { torn_bytes: 0, ..opened });
+    assert_eq!((log.log_end(), opened.torn_bytes, opened.damaged_tail), (8, 2 * size as u64, true));
+    assert_eq!(try_open(&disk, config()).unwrap().1, Opened { torn_bytes: 0, damaged_tail: false, ..opened });
     let before = disk.contents(LOG);
     disk.rot(LOG, |bytes| bytes[2 * size - 3] ^= 1);
     let error = try_open(&disk, config()).unwrap_err();

@@ -175,7 +175,7 @@ impl ProduceConsume {
         let admin = Admin::new(cluster.clone());
         while !self.load.is_over() {
             if let Ok(view) = cluster.refresh(None).await
-                && self.partitions.iter().all(|partition| view.leader(partition).is_some())
+                && self.partitions.iter().all(|partition| view.partition(partition).is_some())
             {
                 return;
             }
@@ -195,12 +195,15 @@ impl ProduceConsume {
         let every = Duration::from_secs(60).checked_div(self.habits.consumers.lookups_per_minute);
         let mut next = every.map(|every| runtime.now() + every);
         loop {
-            self.poll(&mut consumer, client, false).await;
+            let brought = self.poll(&mut consumer, client, false).await;
             if let Some(every) = every.filter(|_| next.is_some_and(|next| runtime.now() >= next)) {
                 self.look_up(&mut consumer, runtime, client).await;
                 next = Some(runtime.now() + every);
             }
-            self.load.pause(&runtime).await;
+            // Once all is healed a consumer has to come to the end, however little a fetch may bring.
+            if brought == 0 || self.now_ns() < self.load.healed_ns {
+                self.load.pause(&runtime).await;
+            }
         }
     }
 
@@ -244,7 +247,8 @@ impl ProduceConsume {
         self.complete(op, Outcome::Ok(Reply::Repositioned));
     }
 
-    async fn poll(&self, consumer: &mut Consumer<SimRuntime>, client: Client, last_phase: bool) {
+    /// Polls once. How many records that brought.
+    async fn poll(&self, consumer: &mut Consumer<SimRuntime>, client: Client, last_phase: bool) -> usize {
         let from: BTreeMap<&TopicPartition, i64> = self
             .partitions
             .iter()
@@ -252,6 +256,7 @@ impl ProduceConsume {
             .collect();
         let invoked_ns = self.now_ns();
         let Polled { records, problems } = consumer.poll().await;
+        let brought = records.len();
         self.record(client, invoked_ns, &from, records, last_phase);
         for (partition, problem) in problems {
             let (position, reason) = match problem {
@@ -262,6 +267,7 @@ impl ProduceConsume {
             self.reset(client, &partition, position, reason);
             self.reposition(consumer, client, &partition, OffsetSpec::Earliest);
         }
+        brought
     }
 
     fn reset(&self, client: Client, at: &TopicPartition, position: i64, reason: ResetReason) {
