@@ -175,7 +175,9 @@ impl Scenario {
         let cluster = self.cluster.draw(seed, &mut draws);
         let phases = self.phases.draw(&cluster, &mut draws);
         let mut workloads = match &self.workload {
-            Some(workloads) => workloads.iter().map(|workload| workload.draw(&mut draws)).collect(),
+            Some(workloads) => {
+                workloads.iter().map(|workload| workload.draw(cluster.segment_bytes, &mut draws)).collect()
+            }
             None => load::draw_open(seed),
         };
         workloads.retain(|workload: &Workload| workload.clients() > 0);

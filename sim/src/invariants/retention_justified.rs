@@ -54,12 +54,11 @@ pub(super) fn is_justified(model: &Model, seen: Seen<'_>, log_start: i64) -> Opt
     if log_start > partition.exposed {
         return Some(false);
     }
-    let truncated_ns = replica.and_then(|replica| replica.truncated_ns);
-    if truncated_ns.is_some_and(|at_ns| seen.time_ns() < at_ns + TRUNCATED_WITHIN_NS) {
-        return None;
-    }
     let promised = model.topology.retention.bytes;
-    Some(promised.is_some_and(|promised| left_from(model, seen, log_start) >= promised))
+    let leaves_enough = promised.is_some_and(|promised| left_from(model, seen, log_start) >= promised);
+    let truncated_ns = replica.and_then(|replica| replica.truncated_ns);
+    let was_larger = truncated_ns.is_some_and(|at_ns| seen.time_ns() < at_ns + TRUNCATED_WITHIN_NS);
+    (leaves_enough || !was_larger).then_some(leaves_enough)
 }
 
 /// The bytes of the segments that hold something at or above `log_start`, on the event's disk.

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::drawn::{Drawn, Draws};
 use crate::draw::Draw;
 
+/// A batch has at most so many bytes besides its records' keys, values and headers.
+const BATCH_OVERHEAD_BYTES: u64 = 1_024;
+/// A key, a value, a header.
+const RECORD_FIELDS: u64 = 3;
+
 /// What clients do. A workload that comes to no clients is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -144,10 +149,10 @@ impl Workload {
 }
 
 impl Workload<Drawn> {
-    /// That of one seed.
-    pub(super) fn draw(&self, draws: &mut Draws) -> Workload {
+    /// That of one seed, on a cluster whose segments have so many bytes.
+    pub(super) fn draw(&self, segment_bytes: u64, draws: &mut Draws) -> Workload {
         match self {
-            Workload::ProduceConsume(load) => Workload::ProduceConsume(load.draw(draws)),
+            Workload::ProduceConsume(load) => Workload::ProduceConsume(load.draw(segment_bytes, draws)),
             Workload::Registers { clients, requests_per_s, registers } => {
                 let mut number = |what: &str, of: &Drawn| draws.number(&format!("registers.{what}"), of) as u32;
                 Workload::Registers {
@@ -168,9 +173,22 @@ impl Workload<Drawn> {
 }
 
 impl LogLoad<Drawn> {
-    fn draw(&self, draws: &mut Draws) -> LogLoad {
+    fn draw(&self, segment_bytes: u64, draws: &mut Draws) -> LogLoad {
+        // A batch that no segment holds is refused for good. What is fixed is taken at its word.
+        let batch_bytes_max = segment_bytes.saturating_sub(BATCH_OVERHEAD_BYTES);
+        let mut up_to = |what: &str, of: &Drawn, most: u64| {
+            let most = if of.fixed().is_some() { u64::MAX } else { most };
+            draws.number_up_to(&format!("produce-consume.{what}"), of, most) as u32
+        };
+        let mut field = |what: &str, of: &Drawn| up_to(what, of, batch_bytes_max / RECORD_FIELDS);
+        let records = Records {
+            value_bytes: field("records.value_bytes", &self.records.value_bytes),
+            key_bytes: field("records.key_bytes", &self.records.key_bytes),
+            header_bytes: field("records.header_bytes", &self.records.header_bytes),
+        };
+        let batch_bytes = up_to("producers.batch_bytes", &self.producers.batch_bytes, batch_bytes_max);
         let mut number = |what: &str, of: &Drawn| draws.number(&format!("produce-consume.{what}"), of) as u32;
-        let (records, producers, consumers) = (&self.records, &self.producers, &self.consumers);
+        let (producers, consumers) = (&self.producers, &self.consumers);
         LogLoad {
             clients: number("clients", &self.clients),
             requests_per_s: number("requests_per_s", &self.requests_per_s),
@@ -178,14 +196,10 @@ impl LogLoad<Drawn> {
             acks_none_percent: number("acks_none_percent", &self.acks_none_percent),
             idempotent_percent: number("idempotent_percent", &self.idempotent_percent),
             renewals_per_minute: number("renewals_per_minute", &self.renewals_per_minute),
-            records: Records {
-                value_bytes: number("records.value_bytes", &records.value_bytes),
-                key_bytes: number("records.key_bytes", &records.key_bytes),
-                header_bytes: number("records.header_bytes", &records.header_bytes),
-            },
+            records,
             producers: Producers {
                 linger_ms: number("producers.linger_ms", &producers.linger_ms),
-                batch_bytes: number("producers.batch_bytes", &producers.batch_bytes),
+                batch_bytes,
                 buffer_bytes: number("producers.buffer_bytes", &producers.buffer_bytes),
                 in_flight_max: number("producers.in_flight_max", &producers.in_flight_max),
                 compression: number("producers.compression", &producers.compression),

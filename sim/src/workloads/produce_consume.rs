@@ -149,8 +149,11 @@ impl ProduceConsume {
         let ends = self.end_of_life(runtime);
         let sending = Sending::new(self.clone(), &cluster, runtime, client);
         let polling = runtime.spawn("consumer", self.clone().poll_all(cluster, runtime, client));
-        while !self.load.is_over() && ends.is_none_or(|ends| runtime.now() < ends) {
+        loop {
             self.load.pause(&runtime).await;
+            if self.load.is_over() || ends.is_some_and(|ends| runtime.now() >= ends) {
+                break;
+            }
             sending.send().await;
         }
         polling.cancel();
