@@ -274,6 +274,9 @@ impl<T> Accumulator<T> {
             if to.is_some_and(|to| to != broker) || self.calls_to(broker) >= self.config.in_flight_max {
                 continue;
             }
+            if self.config.idempotent && self.is_under_way_elsewhere(&partition, broker) {
+                continue;
+            }
             let Some(encoded) = self.encode_front(&partition) else { continue };
             if !batches.is_empty() && bytes + encoded.len() > self.config.request_bytes_max {
                 continue;
@@ -299,6 +302,14 @@ impl<T> Accumulator<T> {
         };
         let after = self.partitions.range((Bound::Excluded(cursor), Bound::Unbounded)).filter_map(waiting);
         after.chain(self.partitions.range(..=cursor).filter_map(waiting)).collect()
+    }
+
+    /// Whether an earlier batch of the partition may still arrive at another broker. A new leader that
+    /// knows nothing of this producer would take a later sequence for its first one.
+    fn is_under_way_elsewhere(&self, partition: &TopicPartition, broker: BrokerId) -> bool {
+        let in_flight = self.partitions.get(partition).map(|state| &state.in_flight);
+        let goes_elsewhere = |batch: &Batch<T>| self.calls.get(&batch.call).is_some_and(|(to, _)| *to != broker);
+        in_flight.is_some_and(|batches| batches.iter().any(goes_elsewhere))
     }
 
     fn calls_to(&self, broker: BrokerId) -> usize {

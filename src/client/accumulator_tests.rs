@@ -151,6 +151,27 @@ fn at_most_five_batches_of_an_idempotent_partition_are_in_flight() {
     assert_eq!(stamp(&scene.call().expect("one came back")), (0, 5));
 }
 
+/// A paused leader held two batches, and the third one was the first that its successor, which knew
+/// nothing of the producer, was sent: it took sequence 2, and later 0 and 1 (`swarm` seed 147).
+#[test]
+fn nothing_goes_to_a_new_leader_while_earlier_batches_are_under_way_to_the_old_one() {
+    let mut scene = Scene::new(config());
+    scene.append_batch(0);
+    let held = scene.call().expect("the first batch");
+    let token = scene.append_batch(0);
+    let to_the_new_leader =
+        |scene: &mut Scene| scene.accumulator.next_call(scene.now, |_: &TopicPartition| Some(BrokerId(2)));
+    assert_eq!(to_the_new_leader(&mut scene), None);
+    scene.lose(&held);
+    scene.pass(BACKOFF);
+    let again = to_the_new_leader(&mut scene).expect("the first batch again");
+    assert_eq!(again.batches, held.batches);
+    scene.answer(&again, written(7));
+    let next = to_the_new_leader(&mut scene).expect("the second batch");
+    scene.answer(&next, written(8));
+    assert_eq!(scene.finished().get(&token), Some(&acknowledged(8)));
+}
+
 #[test]
 fn a_retry_has_the_same_bytes_and_goes_before_all_later_batches() {
     let mut scene = Scene::new(config());
