@@ -58,7 +58,7 @@ struct Arguments {
 }
 
 /// What judges where nobody says.
-const SCENARIOS: &str = "standard,standard,standard,young,coordinator";
+const SCENARIOS: &str = "swarm";
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
