@@ -35,6 +35,29 @@ const LIVENESS: &[Property] = &[Property::Availability, Property::HighWatermarkP
 /// COORD: a committed znode survives in order.
 const COORDINATOR: &[Property] =
     &[Property::StateMachineSafety, Property::Linearizability, Property::SnapshotRead, Property::SessionOrder];
+/// HW: reads are repeatable and never pass the high watermark.
+const HIGH_WATERMARK: &[Property] =
+    &[Property::HighWatermarkSafety, Property::InconsistentOffsets, Property::RetentionJustified];
+/// ISR and what follows from a member that lacks something.
+const IN_SYNC_AND_DURABILITY: &[Property] = &[
+    Property::IsrCompleteness,
+    Property::HighWatermarkSafety,
+    Property::CommittedSurvives,
+    Property::LeaderCompleteness,
+    Property::LostWrite,
+    Property::Unseen,
+    Property::InconsistentOffsets,
+];
+/// COORD, and one leader a term.
+const COORDINATOR_ORDER: &[Property] = &[
+    Property::OneLeaderPerEpoch,
+    Property::StateMachineSafety,
+    Property::Linearizability,
+    Property::SnapshotRead,
+    Property::SessionOrder,
+];
+/// SES: sessions last as long as was agreed.
+const SESSIONS: &[Property] = &[Property::SessionLength, Property::SessionSafety];
 const GARBAGE: &[Property] = &[Property::NothingGarbage];
 const WATCHES: &[Property] = &[Property::WatchOrder];
 
@@ -43,8 +66,15 @@ const WATCHES: &[Property] = &[Property::WatchOrder];
 pub fn breaks(plant: Plant) -> &'static [Property] {
     match plant {
         Plant::Kip101 | Plant::AsyncIsr | Plant::Kip903 | Plant::Kip966 | Plant::Canary => DURABILITY,
+        Plant::Kip106 | Plant::Kafka19522 | Plant::Kafka3968 | Plant::Kafka10471 => DURABILITY,
         Plant::Kip279 => LOG,
-        Plant::Kip320 => DURABILITY_AND_LOG,
+        Plant::Kip320 | Plant::Commonware4546 => DURABILITY_AND_LOG,
+        Plant::Kafka7128 | Plant::Kafka12686 => IN_SYNC_AND_DURABILITY,
+        Plant::Kafka9835 | Plant::Kafka5634 => HIGH_WATERMARK,
+        Plant::Kafka9491 => LIVENESS,
+        Plant::Kip360 | Plant::Librdkafka4953 => IDEMPOTENCE,
+        Plant::Zk2845 | Plant::Keeper113654 => COORDINATOR_ORDER,
+        Plant::Zk1366 => SESSIONS,
         Plant::Kafka6082 => IN_SYNC,
         Plant::Kafka9892 => IDEMPOTENCE,
         Plant::Kafka13091 => LIVENESS,

@@ -223,7 +223,7 @@ impl<'p> Driver<'p> {
             if plan.schedule.seed.is_multiple_of(RECOMPUTED_OF) { Depth::Recomputed } else { Depth::Incremental };
         let invariants = Invariants::new(topology.clone(), depth);
         let tracker = TriggerTracker::new(&plan.schedule.faults, cluster.roles());
-        let (clients, mains) = workloads(plan, &cluster);
+        let (clients, mains) = workloads(plan, plants, &cluster);
         let paths = clients.registers.as_ref().map_or(Vec::new(), |registers| registers.paths.clone());
         let watcher = Rc::new(RefCell::new(Watcher::new(invariants, tracker, &paths, options.keep_record)));
         let injector = Injector::new(&plan.schedule);
@@ -385,7 +385,7 @@ impl<'p> Driver<'p> {
 }
 
 /// The workloads of `plan`, and what each client machine runs.
-fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMain)>) {
+fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMain)>) {
     let mut clients = Clients::default();
     let mut mains: Vec<(Client, ClientMain)> = Vec::new();
     let session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
@@ -396,7 +396,7 @@ fn workloads(plan: &Plan, cluster: &Cluster) -> (Clients, Vec<(Client, ClientMai
             Workload::ProduceConsume(ref habits) => {
                 let load = Load::new(plan, habits.clients, habits.requests_per_s, cluster.view());
                 let (brokers, topics) = (cluster.broker_addresses(), plan.cluster.topics.clone());
-                let shared = Arc::new(ProduceConsume::new(brokers, topics, habits.clone(), load));
+                let shared = Arc::new(ProduceConsume::new(brokers, topics, habits.clone(), plants, load));
                 clients.produce_consume = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
             }

@@ -56,6 +56,47 @@ plants! {
     /// A coordinator server acknowledges entries before they are durable (mapped from Zab's
     /// NEWLEADER acknowledgement). Breaks the coordinator's durability.
     Zk3911 = "ZK-3911/4646",
+    /// A follower joins the in-sync set at the high watermark, before it has reached the start of the
+    /// leader's epoch (KAFKA-7128). Breaks the in-sync set.
+    Kafka7128 = "KAFKA-7128",
+    /// The high watermark on a leader bounds no consumer: a slice of the log passes it (KAFKA-9835).
+    /// Breaks the high watermark.
+    Kafka9835 = "KAFKA-9835",
+    /// A follower that begins anew keeps its high watermark below the start of its log (KAFKA-9491).
+    /// Breaks liveness.
+    Kafka9491 = "KAFKA-9491",
+    /// A refusal of a proposed in-sync set is taken for its end, although a copy may still be committed
+    /// (KAFKA-12686). Breaks the in-sync set, and durability by it.
+    Kafka12686 = "KAFKA-12686",
+    /// Where nobody in sync or eligible lives, any live replica leads (KAFKA-4623, KIP-106). Breaks
+    /// durability.
+    Kip106 = "KAFKA-4623/KIP-106",
+    /// Where nobody in sync or eligible lives, the last known leader leads again, whatever it lost
+    /// (KAFKA-19522). Breaks durability.
+    Kafka19522 = "KAFKA-19522",
+    /// Retention removes what is not committed yet (KAFKA-5634). Breaks retention and the high watermark.
+    Kafka5634 = "KAFKA-5634",
+    /// What is known of a producer goes with its last record that retention removes (KAFKA-5793,
+    /// KIP-360). Breaks idempotence.
+    Kip360 = "KAFKA-5793/7190/KIP-360",
+    /// The name of a new log's directory is never synced (KAFKA-3968). Breaks durability.
+    Kafka3968 = "KAFKA-3968",
+    /// The marker of a clean shutdown outlives the start that found it (KAFKA-10471). Breaks durability.
+    Kafka10471 = "KAFKA-10471/15375",
+    /// Recovery goes on behind a torn batch where a whole one follows (commonware #4546). Breaks
+    /// durability and log matching.
+    Commonware4546 = "commonware-4546",
+    /// A batch out of order in one partition gives every partition of the producer a new epoch, and what
+    /// may have been written elsewhere is sent again as new (librdkafka #4953). Breaks idempotence.
+    Librdkafka4953 = "librdkafka-4953",
+    /// A coordinator server keeps entries that its leader's contradict (ZOOKEEPER-2845, 1154: no TRUNC).
+    /// Breaks the coordinator's order.
+    Zk2845 = "ZK-2845/1154",
+    /// A vote does not survive a restart, so that there are two in one term (ClickHouse Keeper #113654).
+    /// Breaks the coordinator's order.
+    Keeper113654 = "keeper-113654",
+    /// The wall clock decides when a session has expired (ZOOKEEPER-1366). Breaks sessions.
+    Zk1366 = "ZK-1366",
     /// Our own canary: a leader acknowledges acks=all before anything is replicated. Breaks durability.
     Canary = "canary",
     /// Our own: the log does not check batch checksums when it reads. Breaks nothing_garbage.

@@ -184,8 +184,14 @@ async fn open_log<R: Runtime>(
             shared.runtime.observe(|| Event::Log(name.clone(), LogEvent::Damaged { offset }));
         }
     })?;
-    for plant in [Plant::Kafka9892, Plant::UncheckedChecksums] {
-        if shared.plants.is(plant) && !opened.created {
+    let taken = [
+        (Plant::Kafka9892, !opened.created),
+        (Plant::UncheckedChecksums, !opened.created),
+        (Plant::Kafka3968, opened.created),
+        (Plant::Commonware4546, opened.went_on_behind),
+    ];
+    for (plant, taken) in taken {
+        if shared.plants.is(plant) && taken {
             shared.runtime.observe(|| Event::PlantTaken(plant));
         }
     }

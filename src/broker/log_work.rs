@@ -4,6 +4,7 @@
 //! never lost with a connection. Syncs commit in groups: one covers everything that was appended
 //! while the one before was under way.
 
+use crate::base::plants::Plant;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -143,6 +144,9 @@ impl<R: Runtime> Section<'_, R> {
             }
             (Ok(Completed::StartAdvanced { log_start }), _) => {
                 self.observe_log(|| LogEvent::StartAdvanced { log_start });
+                if self.core.log.config().plants.is(Plant::Kip360) {
+                    self.observe_plant(Plant::Kip360);
+                }
                 self.step(Input::LogStart { log_start });
             }
             (Ok(Completed::Truncated { from, log_end }), _) => self.truncated(from, log_end),

@@ -22,6 +22,7 @@ use super::waiters::{WaitingFetches, WaitingProducers};
 use crate::base::event::{Event, LogEvent, ReplicaEvent};
 use crate::base::ids::{TopicId, TopicPartition};
 use crate::base::partition_state::PartitionState;
+use crate::base::plants::Plant;
 use crate::log::{Appended, Log, LogConfig, LogError};
 use crate::producer_state::Origin;
 use crate::replication::{Acknowledge, Acks, Effect, EpochEnd, Fault, Input, LeaderRequest, Refusal, Replica};
@@ -208,6 +209,10 @@ impl<R: Runtime> Section<'_, R> {
     pub(super) fn observe(&self, event: impl FnOnce() -> ReplicaEvent) {
         let name = &self.partition.name;
         self.partition.shared.runtime.observe(|| Event::Replica(name.clone(), event()));
+    }
+
+    pub(super) fn observe_plant(&self, plant: Plant) {
+        self.partition.shared.runtime.observe(|| Event::PlantTaken(plant));
     }
 
     pub(super) fn observe_log(&self, event: impl FnOnce() -> LogEvent) {

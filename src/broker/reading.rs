@@ -96,6 +96,9 @@ impl<R: Runtime> Partition<R> {
     pub(super) async fn read(self: &Arc<Self>, request: ReadRequest) -> Result<(Bounds, ReadBatches), RefusedRead> {
         let unfenced = request.reader == Reader::Follower && self.shared.plants.is(Plant::Kip320);
         let request = ReadRequest { leader_epoch: request.leader_epoch.filter(|_| !unfenced), ..request };
+        if self.shared.plants.is(Plant::Kafka9835) && request.reader != Reader::Follower {
+            self.shared.runtime.observe(|| Event::PlantTaken(Plant::Kafka9835));
+        }
         for _ in 0..RACES_MAX {
             let (bounds, planned) = self.view(|core| core.plan(request))?;
             let reading = match planned {

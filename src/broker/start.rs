@@ -22,6 +22,8 @@ use super::server::{ClusterApi, Server};
 use super::shared::{Failure, PartitionProposal, Shared};
 use super::ticks;
 use crate::base::address::Address;
+use crate::base::event::Event;
+use crate::base::plants::Plant;
 use crate::base::stop_cause::StopCause;
 use crate::log::{LogError, clean_shutdown};
 use crate::runtime::{Either, Listener, Runtime, Task, select, timeout, watch};
@@ -173,6 +175,10 @@ async fn open_logs<R: Runtime>(shared: &Arc<Shared<R>>) -> Result<Partitions<R>,
     let root = &shared.config.log_directory;
     shared.runtime.create_directories(root).map_err(io_error(root, "create"))?;
     let stopped_cleanly = clean_shutdown::take_marker(&shared.runtime, root).await?;
+    if stopped_cleanly && shared.plants.is(Plant::Kafka10471) {
+        shared.runtime.observe(|| Event::PlantTaken(Plant::Kafka10471));
+        clean_shutdown::write_marker(&shared.runtime, root).await?;
+    }
     let same_boot = boot::is_same(&shared.runtime, root).await.map_err(io_error(root, "read the boot in"))?;
     let disk_logs = DiskLogs::open(shared.clone(), stopped_cleanly, same_boot).await?;
     if same_boot && !disk_logs.is_clean() {

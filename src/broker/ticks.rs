@@ -1,6 +1,8 @@
 //! What a broker does from time to time for its partitions: in-sync checks, checkpoints of high
 //! watermarks, retention.
 
+use crate::base::event::Event;
+use crate::base::plants::Plant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,6 +64,9 @@ pub(super) async fn retain<R: Runtime>(shared: Arc<Shared<R>>, partitions: Parti
                 let core = &mut *section.core;
                 let start = core.log.retention_start(core.replica.high_watermark());
                 if let Some(start) = start.filter(|_| core.replica.leads()) {
+                    if start > core.replica.high_watermark() {
+                        shared.runtime.observe(|| Event::PlantTaken(Plant::Kafka5634));
+                    }
                     core.work.order_advance(start);
                 }
             });

@@ -13,6 +13,7 @@
 //!
 //! Tokens of type `T` stand for whoever waits for a record. Time is an argument.
 
+use crate::base::plants::Plant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -115,6 +116,8 @@ pub struct Needs {
     pub identity: bool,
     /// Leaders of partitions of these topics.
     pub metadata: BTreeSet<Arc<str>>,
+    /// Nothing: a planted bug was met.
+    pub taken: Option<Plant>,
 }
 
 #[derive(Debug)]
@@ -348,7 +351,8 @@ impl<T> Accumulator<T> {
             self.needs.identity = true;
             return false;
         };
-        if state.broken || state.identity.is_none() {
+        let is_bumped = self.config.plants.is(Plant::Librdkafka4953) && state.in_flight.is_empty();
+        if state.broken || state.identity.is_none() || is_bumped && state.identity != self.identity {
             assert!(state.in_flight.is_empty(), "a sequence begins anew while one is under way");
             state.identity = Some(identity);
             state.next_sequence = 0;
@@ -362,8 +366,12 @@ impl<T> Accumulator<T> {
     /// another sequence, the others lose theirs.
     fn restamp(&mut self, partition: &TopicPartition) {
         let Some(state) = self.partitions.get_mut(partition) else { return };
+        let sends_again = self.config.plants.is(Plant::Librdkafka4953);
         let (given_up, kept): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut state.queue).into_iter().partition(|batch| batch.maybe_written);
+            std::mem::take(&mut state.queue).into_iter().partition(|batch| batch.maybe_written && !sends_again);
+        if kept.iter().any(|batch| batch.maybe_written) {
+            self.needs.taken = Some(Plant::Librdkafka4953);
+        }
         state.queue = kept;
         state.queue.iter_mut().for_each(|batch| batch.encoded = None);
         for batch in given_up {

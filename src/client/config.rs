@@ -1,5 +1,6 @@
 //! What clients can be told, with Kafka's names and defaults.
 
+use crate::base::plants::Plants;
 use std::time::Duration;
 
 use crate::wire::kafka::batch::Compression;
@@ -93,6 +94,8 @@ pub struct ProducerConfig {
     pub request_bytes_max: usize,
     /// `compression.type`.
     pub compression: Compression,
+    /// Planted bugs; a real runtime has none.
+    pub plants: Plants,
 }
 
 impl Default for ProducerConfig {
@@ -109,6 +112,7 @@ impl Default for ProducerConfig {
             in_flight_max: 5,
             request_bytes_max: 1024 * 1024,
             compression: Compression::None,
+            plants: Plants::NONE,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Dropping the producer cancels its tasks. Records that were never sent have then failed, others
 //! are unknown.
 
+use crate::base::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -93,6 +94,7 @@ impl<R: Runtime> Producer<R> {
     /// A producer over `cluster`.
     #[must_use]
     pub fn new(cluster: Cluster<R>, config: ProducerConfig) -> Self {
+        let config = ProducerConfig { plants: config.plants.for_runtime(R::PLANTS), ..config };
         let shared = Arc::new(Shared {
             accumulator: Mutex::new(Accumulator::new(config.clone())),
             wake: Notify::new(),
@@ -231,6 +233,9 @@ impl<R: Runtime> Sender<R> {
         let mut accumulator = self.shared.accumulator();
         let needs = accumulator.take_needs();
         self.topics_to_refresh.extend(needs.metadata);
+        if let Some(plant) = needs.taken {
+            self.cluster.runtime().observe(|| Event::PlantTaken(plant));
+        }
         if needs.identity && self.identifying.is_none() {
             let wakeup = accumulator.next_wakeup(now);
             drop(accumulator);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::event::CoordinatorEvent;
+use crate::base::event::{CoordinatorEvent, Event};
 use crate::base::ids::{ServerId, Term};
+use crate::base::plants::Plant;
 
 use super::effect::{Effect, Fault};
 use super::entry::{HardState, Position, TERM_MAX};
@@ -21,6 +22,9 @@ pub(super) struct Ballot {
 
 impl Consensus {
     pub(super) fn start(&mut self, effects: &mut Vec<Effect>) {
+        if self.plants().is(Plant::Keeper113654) && self.hard_state.term > Term(0) {
+            effects.push(Effect::Observe(Event::PlantTaken(Plant::Keeper113654)));
+        }
         self.arm_election(effects);
     }
 

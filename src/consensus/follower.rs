@@ -34,7 +34,7 @@ impl Consensus {
             Ok(None) => {}
         }
         let verified = entries.last().map_or(prev.index, |entry| entry.index);
-        match self.take_entries(from, entries) {
+        match self.take_entries(from, entries, effects) {
             Err(fault) => return self.halt(fault, effects),
             Ok(took_any) => self.acknowledge(from, round, verified, took_any, effects),
         }
@@ -56,14 +56,17 @@ impl Consensus {
     }
 
     /// Appends what is new, after removing what contradicts it. True if anything was appended.
-    fn take_entries(&mut self, from: ServerId, entries: Vec<Entry>) -> Result<bool, Fault> {
+    fn take_entries(&mut self, from: ServerId, entries: Vec<Entry>, effects: &mut Vec<Effect>) -> Result<bool, Fault> {
         let known = entries.iter().take_while(|entry| self.has(entry.position())).count();
         let mut fresh = entries.into_iter().skip(known).peekable();
         let Some(first) = fresh.peek().map(|entry| entry.index) else { return Ok(false) };
         if first <= self.commit_index {
             return Err(Fault::CommittedContradicted { from, index: first });
         }
-        if first <= self.log.last().index {
+        if first <= self.log.last().index && self.plants().is(Plant::Zk2845) {
+            effects.push(Effect::Observe(Event::PlantTaken(Plant::Zk2845)));
+            while fresh.next_if(|entry| entry.index <= self.log.last().index).is_some() {}
+        } else if first <= self.log.last().index {
             assert!(first > self.applied_index, "what was applied is never removed");
             self.log.truncate_from(first);
             self.durability.stage_truncation(first);

@@ -2,6 +2,8 @@
 
 use std::hash::Hash;
 
+use crate::base::plants::Plant;
+
 use super::durability::Durability;
 use super::entry::{Entry, HardState, Position};
 use super::log::Log;
@@ -67,7 +69,10 @@ impl Consensus {
     /// are known to be committed.
     pub fn recover(config: Config, standing: Standing, recovered: Recovered) -> Result<Consensus, BadRecovery> {
         config.check()?;
-        let Recovered { hard_state, snapshot, log_base, entries } = recovered;
+        let Recovered { mut hard_state, snapshot, log_base, entries } = recovered;
+        if config.plants.is(Plant::Keeper113654) {
+            hard_state.voted_for = None;
+        }
         if log_base.index > snapshot.index {
             return Err(BadRecovery::Gap { snapshot: snapshot.index, log_base: log_base.index });
         }

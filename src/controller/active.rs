@@ -115,12 +115,11 @@ impl Active {
     }
 
     fn draft_reactions(&self, plants: Plants, draft: &mut Draft) {
-        let keep_unclean = plants.is(Plant::Kip966);
         for (topic, metadata) in &self.metadata.topics {
-            let rules = Rules { live: &self.live, settings: &metadata.settings, keep_unclean };
+            let rules = Rules { live: &self.live, settings: &metadata.settings, plants };
             for (index, old) in metadata.partitions.iter().enumerate() {
                 let Some(chosen) = rules.react(old) else { continue };
-                draft.taken.extend(chosen.kept_unclean.then_some(Plant::Kip966));
+                draft.taken.extend(chosen.taken);
                 draft.changes.push(state_change(partition_at(topic, index), old, chosen.state));
                 if draft.changes.len() == WRITE_CHANGES_MAX {
                     return;

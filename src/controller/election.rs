@@ -12,6 +12,7 @@ use super::metadata::TopicSettings;
 use super::registration::Registration;
 use crate::base::ids::{BrokerId, LeaderEpoch};
 use crate::base::partition_state::{Durability, InSyncReplica, PartitionState};
+use crate::base::plants::{Plant, Plants};
 
 /// Who lives, and what is known of their logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,16 +48,15 @@ impl Liveness {
 pub(super) struct Chosen {
     /// The state.
     pub(super) state: PartitionState,
-    /// Whether a replica that lost its tail was kept, which only a plant does.
-    pub(super) kept_unclean: bool,
+    /// The planted bug that made it, if one did.
+    pub(super) taken: Option<Plant>,
 }
 
 /// The rules for one partition.
 pub(super) struct Rules<'a> {
     pub(super) live: &'a Liveness,
     pub(super) settings: &'a TopicSettings,
-    /// KIP-966 undone: a replica that lost its tail stays eligible.
-    pub(super) keep_unclean: bool,
+    pub(super) plants: Plants,
 }
 
 impl Rules<'_> {
@@ -64,7 +64,7 @@ impl Rules<'_> {
     pub(super) fn react(&self, old: &PartitionState) -> Option<Chosen> {
         let in_sync = old.in_sync.iter().filter(|member| self.live.is_available(member)).copied().collect();
         let mut chosen = self.with_in_sync(old, in_sync);
-        self.elect(old, &mut chosen.state);
+        self.elect(old, &mut chosen);
         if chosen.state == *old {
             return None;
         }
@@ -83,7 +83,7 @@ impl Rules<'_> {
     /// `old` with another in-sync set and the eligible set that follows from it.
     fn with_in_sync(&self, old: &PartitionState, mut in_sync: Vec<InSyncReplica>) -> Chosen {
         in_sync.sort_unstable();
-        let mut chosen = Chosen { state: PartitionState { in_sync, ..old.clone() }, kept_unclean: false };
+        let mut chosen = Chosen { state: PartitionState { in_sync, ..old.clone() }, taken: None };
         if chosen.state.in_sync.len() >= self.min_in_sync(old) {
             chosen.state.eligible_leaders.clear();
             return chosen;
@@ -96,20 +96,24 @@ impl Rules<'_> {
             candidates.into_values().filter(|member| !chosen.state.is_in_sync(member.broker)).collect();
         kept.retain(|member| {
             let whole = self.live.keeps_member(member, durability);
-            chosen.kept_unclean |= !whole && self.keep_unclean;
-            whole || self.keep_unclean
+            // KIP-966 undone: a replica that lost its tail stays eligible.
+            let keep_unclean = self.plants.is(Plant::Kip966);
+            chosen.taken = chosen.taken.or((!whole && keep_unclean).then_some(Plant::Kip966));
+            whole || keep_unclean
         });
         chosen.state.eligible_leaders = kept;
         chosen
     }
 
     /// Keeps the leader if its incarnation stayed in sync, else elects.
-    fn elect(&self, old: &PartitionState, state: &mut PartitionState) {
+    fn elect(&self, old: &PartitionState, chosen: &mut Chosen) {
+        let state = &mut chosen.state;
         if old.leader.is_some_and(|leader| state.is_in_sync(leader)) {
             return;
         }
         let in_sync = state.replicas.iter().copied().find(|replica| state.is_in_sync(*replica));
-        match in_sync.or_else(|| self.admit_eligible(state)) {
+        let taken = &mut chosen.taken;
+        match in_sync.or_else(|| self.admit_eligible(state)).or_else(|| self.admit_any(state, taken)) {
             Some(leader) => lead(state, leader),
             None if old.leader.is_some() => {
                 state.last_known_leader = old.leader;
@@ -130,6 +134,21 @@ impl Rules<'_> {
         } else {
             state.eligible_leaders.retain(|other| other.broker != member.broker);
         }
+        Some(member.broker)
+    }
+
+    /// The planted bugs: a replica leads that may lack what was committed.
+    fn admit_any(&self, state: &mut PartitionState, taken: &mut Option<Plant>) -> Option<BrokerId> {
+        let member = if self.plants.is(Plant::Kip106) {
+            *taken = Some(Plant::Kip106);
+            state.replicas.iter().find_map(|replica| self.live.available(*replica))?
+        } else if self.plants.is(Plant::Kafka19522) {
+            *taken = Some(Plant::Kafka19522);
+            self.live.available(state.last_known_leader?)?
+        } else {
+            return None;
+        };
+        state.in_sync = vec![member];
         Some(member.broker)
     }
 

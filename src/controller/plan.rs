@@ -62,9 +62,8 @@ fn alter_partition(active: &Active, plants: Plants, proposal: &AlterPartition) -
     }
     let mut taken = Vec::new();
     let in_sync = check_members(active, plants, proposal, old, &mut taken)?;
-    let keep_unclean = plants.is(Plant::Kip966);
-    let chosen = Rules { live: &active.live, settings, keep_unclean }.propose(old, in_sync);
-    taken.extend(chosen.kept_unclean.then_some(Plant::Kip966));
+    let chosen = Rules { live: &active.live, settings, plants }.propose(old, in_sync);
+    taken.extend(chosen.taken);
     let answer = Answer::AlterPartition(chosen.state.clone());
     Ok(Plan { changes: vec![state_change(proposal.partition.clone(), old, chosen.state)], answer, taken })
 }
@@ -159,11 +158,11 @@ fn add_partitions(active: &Active, name: &Arc<str>, assignment: &Assignment) -> 
 /// The eligible sets follow `min.insync.replicas` in the very write that changes it.
 fn set_topic(active: &Active, plants: Plants, name: &Arc<str>, settings: &TopicSettings) -> Result<Plan, Refusal> {
     check_settings(settings)?;
-    let rules = Rules { live: &active.live, settings, keep_unclean: plants.is(Plant::Kip966) };
+    let rules = Rules { live: &active.live, settings, plants };
     let mut plan = Plan::done(vec![Change::SetTopic { topic: name.clone(), settings: settings.clone() }]);
     for (index, old) in topic(active, name)?.partitions.iter().enumerate() {
         if let Some(chosen) = rules.react(old) {
-            plan.taken.extend(chosen.kept_unclean.then_some(Plant::Kip966));
+            plan.taken.extend(chosen.taken);
             plan.changes.push(state_change(partition_at(name, index), old, chosen.state));
         }
     }

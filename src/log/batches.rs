@@ -141,6 +141,15 @@ impl<F: File> Scanner<F> {
         Ok(is_cut_short(&self.chunk))
     }
 
+    /// Moves on to the next whole batch, if there is one: only a planted bug does.
+    pub async fn skip_to_whole(&mut self) -> Result<bool, LogError> {
+        self.fill(self.end.saturating_sub(self.position) as usize).await?;
+        let Some(at) = (1..self.chunk.len()).find(|at| verify(&self.chunk[*at..]).is_ok()) else { return Ok(false) };
+        self.chunk.advance(at);
+        self.position += at as u64;
+        Ok(true)
+    }
+
     /// The next batch. Its checksum is verified if `checked`; its header always is.
     pub async fn next(&mut self, checked: bool) -> Result<Step, LogError> {
         let left = self.end.saturating_sub(self.position);

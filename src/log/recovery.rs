@@ -49,6 +49,8 @@ pub struct Opened {
     /// They were more than an interrupted write leaves: without a loss of power, records that counted
     /// were damaged.
     pub damaged_tail: bool,
+    /// What lies behind a torn batch was taken for a part of the log, which only a planted bug does.
+    pub went_on_behind: bool,
     /// Records were there, but nothing said up to where they were synced: a first sync never
     /// came to its end, the directory is from Kafka, or the durable point was damaged. Any damage
     /// was then taken for a torn tail.
@@ -71,6 +73,7 @@ struct Recovery<D: Disk> {
     log_end: i64,
     torn_bytes: u64,
     damaged_tail: bool,
+    went_on_behind: bool,
     /// What lies above the durable point, segment by segment.
     unsynced: Vec<Unsynced>,
     /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
@@ -104,7 +107,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             for unsynced in std::mem::take(&mut recovery.unsynced) {
                 write_again(&disk, &directory, unsynced).await?;
             }
-            let (torn_bytes, damaged_tail) = (recovery.torn_bytes, recovery.damaged_tail);
+            let Recovery { torn_bytes, damaged_tail, went_on_behind, .. } = recovery;
             let checkpoint = match recovery.checkpoint_contradicted {
                 true => None,
                 false => read_epochs(&disk, &directory).await?,
@@ -114,6 +117,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             recovery.load_segments(segments_among(&left)).await?;
             recovery.torn_bytes += torn_bytes;
             recovery.damaged_tail |= damaged_tail;
+            recovery.went_on_behind |= went_on_behind;
         }
         recovery.settle()?;
         recovery.remove_strays(&entries)?;
@@ -123,6 +127,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
             log_end: recovery.log_end,
             torn_bytes: recovery.torn_bytes,
             damaged_tail: recovery.damaged_tail,
+            went_on_behind: recovery.went_on_behind,
             durable_point_missing: point.is_none() && recovery.log_end > in_force.log_start,
         };
         Ok((recovery.into_log(topic_id, point_file), opened))
@@ -206,6 +211,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             log_end: point.log_start,
             torn_bytes: 0,
             damaged_tail: false,
+            went_on_behind: false,
             unsynced: Vec::new(),
             checkpoint_contradicted: false,
         })
@@ -349,6 +355,10 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             if self.lacks_synced_records() {
                 return Err(self.corrupt(view.path.clone(), position, &reason));
             }
+            if self.config.plants.is(Plant::Commonware4546) && scan.skip_to_whole().await? {
+                self.went_on_behind = true;
+                continue;
+            }
             self.damaged_tail |= !is_short || !scan.is_cut_short().await?;
             return Ok(position);
         }
@@ -463,6 +473,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
 
     fn into_log(self, topic_id: Option<TopicId>, point_file: DurablePointFile<D::File>) -> Log<D> {
         let changed = Changes { made: 1, synced: 0 };
+        let parent_names = if self.config.plants.is(Plant::Kafka3968) { Changes::default() } else { changed };
         Log {
             synced_end: self.point.recovery_point.max(self.point.log_start).min(self.log_end),
             snapshots: self.snapshots.into_iter().map(|offset| (offset, true)).collect(),
@@ -481,7 +492,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             bytes_since_point: 0,
             point_is_due: true,
             names: changed,
-            parent_names: changed,
+            parent_names,
             tail: Tail::default(),
             cut_is_unsynced: false,
             truncations: Arc::new(AtomicU64::new(0)),

@@ -8,6 +8,7 @@ use super::Log;
 use super::durable_point::DurablePoint;
 use super::error::LogError;
 use super::sync::{Completed, Outcome, Work};
+use crate::base::plants::Plant;
 use crate::runtime::Disk;
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -18,7 +19,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let mut excess = self.size_bytes().checked_sub(self.config.retention_bytes?)?;
         let mut start = None;
         for pair in self.segments.windows(2) {
-            if pair[0].size > excess || pair[1].base_offset > high_watermark {
+            let is_committed = pair[1].base_offset <= high_watermark || self.config.plants.is(Plant::Kafka5634);
+            if pair[0].size > excess || !is_committed {
                 break;
             }
             excess -= pair[0].size;
@@ -35,6 +37,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
         high_watermark: i64,
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
         self.check_online()?;
+        let high_watermark = if self.config.plants.is(Plant::Kafka5634) { self.log_end } else { high_watermark };
         if log_start < self.log_start || log_start > high_watermark.min(self.log_end) {
             return Err(LogError::OffsetOutOfRange {
                 requested: log_start,
@@ -54,6 +57,9 @@ impl<D: Disk + Clone + 'static> Log<D> {
             self.segments[0].remove(&self.disk, &self.directory)?;
             self.segments.remove(0);
             self.names.note();
+        }
+        if self.config.plants.is(Plant::Kip360) {
+            self.producers.forget_before(log_start);
         }
         if self.epochs.truncate_from_start(log_start) {
             self.epoch_changes.note();

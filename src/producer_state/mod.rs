@@ -192,6 +192,11 @@ impl ProducerStates {
             entry.transaction_start.is_some() || now_ms.saturating_sub(entry.last_timestamp_ms) < expiration_ms
         });
     }
+
+    /// Forgets producers whose last record is before `offset`: only a planted bug does (KIP-360).
+    pub fn forget_before(&mut self, offset: i64) {
+        self.producers.retain(|_, entry| entry.last_batch().is_some_and(|batch| batch.last_offset >= offset));
+    }
 }
 
 fn check_epoch(batch: &BatchHeader, entry: Option<&ProducerEntry>) -> Result<(), Refused> {

@@ -157,6 +157,9 @@ impl Replica {
     fn reset(&mut self, to: i64, effects: &mut Vec<Effect>) {
         self.log.reset(to);
         effects.push(Effect::ResetLog { generation: self.log.generation, to });
+        if self.plants.is(Plant::Kafka9491) {
+            return effects.push(Effect::PlantTaken(Plant::Kafka9491));
+        }
         // Left behind, it would be out of range for ever (KAFKA-9491).
         self.raise_high_watermark(to, effects);
     }

@@ -25,8 +25,12 @@ impl Replica {
         }
         // The high watermark alone is not enough: after an election it may be behind what an earlier
         // leader exposed, the start of the epoch cannot (KAFKA-7128).
-        if fetch.offset < self.high_watermark || fetch.offset < leading.epoch_start {
+        let has_begun = fetch.offset >= leading.epoch_start;
+        if fetch.offset < self.high_watermark || !has_begun && !self.plants.is(Plant::Kafka7128) {
             return;
+        }
+        if !has_begun {
+            effects.push(Effect::PlantTaken(Plant::Kafka7128));
         }
         let mut members = self.committed_in_sync().to_vec();
         members.retain(|other| other.broker != fetch.replica);
@@ -89,7 +93,17 @@ impl Replica {
             InSyncAnswer::Ineligible(brokers) if self.is_current(leader_epoch, partition_epoch) => {
                 self.retract(&brokers, effects);
             }
+            InSyncAnswer::Refused if self.plants.is(Plant::Kafka12686) => self.forget_proposal(effects),
             InSyncAnswer::Ineligible(_) | InSyncAnswer::Refused => {}
+        }
+    }
+
+    /// The planted bug: nobody whom the proposal named counts any more.
+    fn forget_proposal(&mut self, effects: &mut Vec<Effect>) {
+        let Role::Leader(leading) = &mut self.role else { return };
+        if leading.pending.take().is_some() {
+            effects.push(Effect::PlantTaken(Plant::Kafka12686));
+            self.observe_in_sync(effects);
         }
     }
 

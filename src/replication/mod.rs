@@ -51,7 +51,7 @@ pub use leader_epochs::{EpochStart, LeaderEpochs};
 
 use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch};
 use crate::base::partition_state::{Durability, InSyncReplica, PartitionState};
-use crate::base::plants::Plants;
+use crate::base::plants::{Plant, Plants};
 use log_view::LogView;
 use role::{Leading, Role};
 
@@ -238,6 +238,9 @@ impl Replica {
     /// client believes in, if it says so (KIP-320).
     pub fn consumer_bound(&self, leader_epoch: Option<LeaderEpoch>) -> Result<i64, Refusal> {
         self.check_leader_epoch(leader_epoch)?;
+        if self.plants.is(Plant::Kafka9835) {
+            return Ok(self.counted_end());
+        }
         Ok(self.high_watermark)
     }
 

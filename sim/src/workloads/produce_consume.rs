@@ -14,6 +14,7 @@ use std::time::Duration;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::partition_state::Durability;
+use wyrdlog::base::plants::Plants;
 use wyrdlog::base::time::Instant;
 use wyrdlog::client::consumer::{OffsetSpec, Position};
 use wyrdlog::client::producer::SendError;
@@ -51,6 +52,7 @@ pub struct ProduceConsume {
     partitions: Vec<TopicPartition>,
     habits: LogLoad,
     payload: Payload,
+    plants: Plants,
     load: Load,
     history: Mutex<KafkaHistory>,
     values: AtomicU64,
@@ -68,14 +70,14 @@ pub fn partitions_of(topics: &[Topic]) -> Vec<TopicPartition> {
 }
 
 impl ProduceConsume {
-    /// The workload over all partitions of `topics`.
+    /// The workload over all partitions of `topics`, whose clients have `plants`.
     #[must_use]
-    pub fn new(brokers: Vec<Address>, topics: Vec<Topic>, habits: LogLoad, load: Load) -> Self {
+    pub fn new(brokers: Vec<Address>, topics: Vec<Topic>, habits: LogLoad, plants: Plants, load: Load) -> Self {
         let partitions = partitions_of(&topics);
         let history = Mutex::new(KafkaHistory::new(partitions.clone()));
         let (values, producers) = (AtomicU64::new(1), AtomicU64::new(0));
         let payload = Payload::new(habits.records);
-        ProduceConsume { brokers, topics, partitions, habits, payload, load, history, values, producers }
+        ProduceConsume { brokers, topics, partitions, habits, payload, plants, load, history, values, producers }
     }
 
     fn history(&self) -> MutexGuard<'_, KafkaHistory> {
@@ -368,6 +370,7 @@ impl Sending {
             batch_bytes: habits.producers.batch_bytes as usize,
             buffer_bytes: habits.producers.buffer_bytes as usize,
             in_flight_max: habits.producers.in_flight_max as usize,
+            plants: workload.plants,
             compression: COMPRESSIONS[habits.producers.compression as usize % COMPRESSIONS.len()],
             ..ProducerConfig::default()
         };

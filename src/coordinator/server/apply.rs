@@ -87,9 +87,9 @@ impl<R: Runtime> Server<R> {
     /// Sessions that were attached or have ended by this entry.
     fn session_changed(&mut self, txn: &Txn, applied: &Applied) {
         if let Ok(Reply::Attached { timeout_ms, .. }) = &applied.result {
-            let timeout = Duration::from_millis((*timeout_ms).into());
+            let (timeout, now) = (Duration::from_millis((*timeout_ms).into()), self.session_clock());
             if let Some(leadership) = &mut self.leadership {
-                leadership.expiry.restart(applied.session, timeout, self.runtime.now());
+                leadership.expiry.restart(applied.session, timeout, now);
             }
             self.close_moved_session(applied.session);
         }

@@ -42,8 +42,9 @@ impl<R: Runtime> Server<R> {
 
     /// The session was heard of.
     fn touch(&mut self, session: SessionId) {
+        let now = self.session_clock();
         match &mut self.leadership {
-            Some(leadership) => leadership.expiry.touch(session, self.runtime.now()),
+            Some(leadership) => leadership.expiry.touch(session, now),
             None => drop(self.touched.insert(session)),
         }
     }

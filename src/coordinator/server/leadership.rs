@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::{ReadPurpose, Server};
 use crate::base::event::{CoordinatorEvent, Event};
 use crate::base::ids::{ServerId, Term};
+use crate::base::plants::Plant;
 use crate::base::time::Instant;
 use crate::consensus::{self, Proposal, ReadContext};
 use crate::coordinator::expiry::Expiry;
@@ -35,12 +36,28 @@ impl Leadership {
 }
 
 impl<R: Runtime> Server<R> {
+    /// The clock by which sessions age: the monotonic one, but for a planted bug.
+    pub(super) fn session_clock(&self) -> Instant {
+        if self.plants.is(Plant::Zk1366) {
+            return Instant(self.runtime.wall_clock_ms().unsigned_abs().saturating_mul(1_000_000));
+        }
+        self.runtime.now()
+    }
+
+    /// When, on the monotonic clock, a session may be due next.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let deadline = self.leadership.as_ref().and_then(Leadership::next_deadline)?;
+        let left = deadline.0.saturating_sub(self.session_clock().0);
+        Some(self.runtime.now() + Duration::from_nanos(left))
+    }
+
     /// Another server's client wrote. Whoever asks for a session has not shown yet that it is its own.
     pub(super) fn heard_of_sender(&mut self, txn: &Txn) {
+        let now = self.session_clock();
         if let Some(leadership) = &mut self.leadership
             && !matches!(txn.op, Op::CreateSession { .. } | Op::AttachSession { .. })
         {
-            leadership.expiry.touch(txn.session, self.runtime.now());
+            leadership.expiry.touch(txn.session, now);
         }
     }
 
@@ -74,7 +91,7 @@ impl<R: Runtime> Server<R> {
 
     /// All entries of earlier terms are applied: every session gets its whole time-out again.
     pub(super) fn leadership_ready(&mut self) {
-        let now = self.runtime.now();
+        let now = self.session_clock();
         if let Some(leadership) = &mut self.leadership {
             leadership.ready = true;
             for (id, session) in self.tree.sessions() {
@@ -86,7 +103,8 @@ impl<R: Runtime> Server<R> {
     /// Begins to confirm the quorum if a session seems to have expired. A leader that was paused
     /// finds everyone overdue; by the time a quorum has confirmed it, its inbox is drained, and
     /// the sessions that were heard of meanwhile are no longer due.
-    pub(super) fn check_expiry(&mut self, now: Instant) {
+    pub(super) fn check_expiry(&mut self) {
+        let now = self.session_clock();
         let Some(leadership) = &mut self.leadership else { return };
         if !leadership.ready || leadership.confirming || leadership.expiry.due(now).next().is_none() {
             return;
@@ -99,10 +117,13 @@ impl<R: Runtime> Server<R> {
 
     /// The quorum is confirmed: proposes the end of every session that is still due.
     pub(super) fn expire_due(&mut self) {
-        let now = self.runtime.now();
+        let now = self.session_clock();
         let Some(leadership) = &mut self.leadership else { return };
         leadership.confirming = false;
         let due: Vec<_> = leadership.expiry.due(now).collect();
+        if self.plants.is(Plant::Zk1366) && !due.is_empty() {
+            self.runtime.observe(|| Event::PlantTaken(Plant::Zk1366));
+        }
         for id in due {
             let Some(session) = self.tree.session(id) else { continue };
             // Asked again only after another whole time-out, should this proposal be lost.

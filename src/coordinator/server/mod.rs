@@ -177,7 +177,7 @@ impl<R: Runtime> Server<R> {
             }
             PeerMessage::Refused { request } => self.write_refused(request),
             PeerMessage::Touched(sessions) => {
-                let now = self.runtime.now();
+                let now = self.session_clock();
                 if let Some(leadership) = &mut self.leadership {
                     sessions.into_iter().for_each(|session| leadership.expiry.touch(session, now));
                 }
@@ -202,8 +202,7 @@ impl<R: Runtime> Server<R> {
 
     fn next_deadline(&self) -> Instant {
         let timers = self.timers.values().copied();
-        let expiry = self.leadership.as_ref().and_then(Leadership::next_deadline);
-        timers.chain(expiry).fold(self.next_housekeeping, Instant::min)
+        timers.chain(self.next_expiry()).fold(self.next_housekeeping, Instant::min)
     }
 
     fn fire_timers(&mut self) {
@@ -212,7 +211,7 @@ impl<R: Runtime> Server<R> {
             self.timers.remove(&timer);
             self.step(consensus::Input::Elapsed(timer));
         }
-        self.check_expiry(now);
+        self.check_expiry();
         if self.next_housekeeping <= now {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.keep_house(now);
