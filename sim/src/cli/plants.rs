@@ -23,9 +23,9 @@ use crate::verdict::Property;
 /// What `plants` is told.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only this planted bug.
+    /// Only this planted bug; may be given several times.
     #[arg(long, value_parser = names::plant)]
-    plant: Option<Plant>,
+    plant: Vec<Plant>,
     /// A scenario's name or file.
     #[arg(long, default_value = names::DEFAULT_OF_SWEEPS)]
     scenario: String,
@@ -86,14 +86,15 @@ struct Row {
 }
 
 /// Bugs of the coordinator, which need no broker.
-const OF_THE_COORDINATOR: &[Plant] = &[Plant::Zk3911, Plant::LateWatch];
+const OF_THE_COORDINATOR: &[Plant] = 
+    &[Plant::Zk3911, Plant::Zk2845, Plant::Keeper113654, Plant::Zk1366, Plant::LateWatch];
 
 /// Carries it out. Clean if every bug was caught in every range.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
     let has_brokers = scenario.has_brokers();
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
-    let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_none_or(|wanted| wanted == *plant));
+    let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_empty() || arguments.plant.contains(plant));
     let jobs = names::jobs_or_all(arguments.jobs);
     let mut rows = Vec::new();
     for plant in wanted.filter(possible) {
