@@ -15,6 +15,16 @@ const DURABILITY: &[Property] = &[
     Property::Unseen,
     Property::InconsistentOffsets,
 ];
+/// DUR and LOG where it is lost at a restart: what was synced is recovered, and nothing else counts.
+const RECOVERY: &[Property] = &[
+    Property::RecoveredPrefix,
+    Property::CommittedSurvives,
+    Property::LeaderCompleteness,
+    Property::LostWrite,
+    Property::Unseen,
+    Property::InconsistentOffsets,
+    Property::LogMatching,
+];
 /// LOG: logs match up to the high watermark.
 const LOG: &[Property] = &[Property::LogMatching];
 /// DUR and LOG.
@@ -66,9 +76,10 @@ const WATCHES: &[Property] = &[Property::WatchOrder];
 pub fn breaks(plant: Plant) -> &'static [Property] {
     match plant {
         Plant::Kip101 | Plant::AsyncIsr | Plant::Kip903 | Plant::Kip966 | Plant::Canary => DURABILITY,
-        Plant::Kip106 | Plant::Kafka19522 | Plant::Kafka3968 | Plant::Kafka10471 => DURABILITY,
+        Plant::Kip106 | Plant::Kafka19522 | Plant::Kafka10471 => DURABILITY,
+        Plant::Kafka3968 | Plant::Commonware4546 => RECOVERY,
         Plant::Kip279 => LOG,
-        Plant::Kip320 | Plant::Commonware4546 => DURABILITY_AND_LOG,
+        Plant::Kip320 => DURABILITY_AND_LOG,
         Plant::Kafka7128 | Plant::Kafka12686 => IN_SYNC_AND_DURABILITY,
         Plant::Kafka9835 | Plant::Kafka5634 => HIGH_WATERMARK,
         Plant::Kafka9491 => LIVENESS,

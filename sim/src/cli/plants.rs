@@ -86,7 +86,7 @@ struct Row {
 }
 
 /// Bugs of the coordinator, which need no broker.
-const OF_THE_COORDINATOR: &[Plant] = 
+const OF_THE_COORDINATOR: &[Plant] =
     &[Plant::Zk3911, Plant::Zk2845, Plant::Keeper113654, Plant::Zk1366, Plant::LateWatch];
 
 /// Carries it out. Clean if every bug was caught in every range.
@@ -94,7 +94,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let scenario = names::scenario(&arguments.scenario)?;
     let has_brokers = scenario.has_brokers();
     let possible = |plant: &Plant| has_brokers || OF_THE_COORDINATOR.contains(plant);
-    let wanted = Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_empty() || arguments.plant.contains(plant));
+    let wanted =
+        Plant::ALL.iter().copied().filter(|plant| arguments.plant.is_empty() || arguments.plant.contains(plant));
     let jobs = names::jobs_or_all(arguments.jobs);
     let mut rows = Vec::new();
     for plant in wanted.filter(possible) {
