@@ -39,6 +39,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const SETTLES: Duration = Duration::from_secs(1);
 /// How long the controller may take to create topics.
 const CREATE_WAIT: Duration = Duration::from_secs(5);
+/// A time that is looked up is, half of the time, that of one of the last records, half as many as these.
+const RECORDS_BACK: u64 = 400;
 /// Times that are looked up lie back so long at most, in milliseconds.
 const TIMES_MS: u64 = 30_000;
 /// The compressions, by the number that a scenario has for each.
@@ -169,8 +171,14 @@ impl ProduceConsume {
         (life < left).then(|| runtime.now() + life)
     }
 
-    /// A time of the last while.
+    /// A time of the last while: any, or the very one of a record.
     fn some_time(&self, runtime: SimRuntime) -> i64 {
+        let back = runtime.random_below("record", RECORDS_BACK);
+        let value = self.values.load(Ordering::Relaxed).checked_sub(back);
+        let of_record = value.and_then(|value| self.history().timestamps.get(&value).copied());
+        if let Some(timestamp_ms) = of_record.filter(|_| back < RECORDS_BACK / 2) {
+            return timestamp_ms;
+        }
         runtime.wall_clock_ms() - runtime.random_below("time", TIMES_MS) as i64
     }
 
