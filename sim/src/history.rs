@@ -5,6 +5,7 @@
 //! is *unknown*, never failed: it may take effect at any later time. The recorder decides that
 //! (see [`kafka::KafkaHistory::complete`]); the checkers believe it.
 
+pub mod cluster;
 pub mod coordinator;
 pub mod kafka;
 pub mod sessions;

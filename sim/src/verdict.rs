@@ -114,6 +114,9 @@ properties! {
     UnexpectedReset = "unexpected-reset", false,
         "a consumer is told OFFSET_OUT_OF_RANGE, or of a truncation, only where retention or a loss past the budget explains it",
         "KIP-320, Kafka's consumer";
+    OffsetForTime = "offset-for-time", false,
+        "a lookup by time answers the first offset whose record is as young as asked, among those in the log at some instant of the lookup",
+        "Kafka's ListOffsets";
     PollSkip = "poll-skip", false,
         "a client's reads skip no value without a rebalance or a seek",
         "Jepsen, Redpanda 21.10.1";

@@ -10,9 +10,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use wyrdlog::base::event::{ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent};
+use wyrdlog::base::event::{
+    BrokerEvent, ClientEvent, ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent,
+};
 use wyrdlog::base::ids::{TopicPartition, Zxid};
 use wyrdlog::base::plants::Plant;
+use wyrdlog::wire::kafka::ErrorCode;
 
 use crate::checkers::replay_equals_live::{Rebuilt, Replays};
 use crate::checkers::right_refusal::Nodes;
@@ -20,6 +23,7 @@ use crate::checkers::snapshot_read::Committed;
 use crate::coordinator_disk::state_on;
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
+use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker};
 use crate::history::coordinator::{PathIndex, Register};
 use crate::history::sessions::{Entry as SessionEntry, Fact, Refused};
 use crate::invariants::Invariants;
@@ -83,7 +87,10 @@ pub struct Watcher {
     pub nodes: Nodes,
     /// Spans of virtual nanoseconds in which a coordinator server was down, at least.
     pub server_restarts: Vec<(u64, u64)>,
+    /// What clients of brokers met.
+    pub cluster: ClusterHistory,
     lives: BTreeMap<Node, Incarnation>,
+    seen_lives: BTreeMap<Node, Incarnation>,
     /// Which occasions there were for properties that need one.
     pub occasions: Occasions,
     /// How many events there were.
@@ -119,7 +126,9 @@ impl Watcher {
             refused: Rc::default(),
             nodes: Nodes::default(),
             server_restarts: Vec::new(),
+            cluster: ClusterHistory::default(),
             lives: BTreeMap::new(),
+            seen_lives: BTreeMap::new(),
             occasions: Occasions::default(),
             events: 0,
             stop_at: BTreeSet::new(),
@@ -140,6 +149,7 @@ impl Watcher {
             self.note_applied(&observed, event, view, node);
             self.note_sessions(&observed, event, view.monotonic_ns(node));
         }
+        self.note_cluster(&observed);
         match &observed.event {
             Event::Log(name, LogEvent::Opened { .. }) => {
                 self.look_at_disk(observed.node, node, name, view);
@@ -179,6 +189,9 @@ impl Watcher {
 
     /// Takes note of a fault for the record.
     pub fn fault(&mut self, time_ns: u64, note: FaultNote) {
+        if let FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_) = note {
+            self.cluster.ended.extend(note.nodes().iter().map(|node| (time_ns, *node)));
+        }
         match &note {
             FaultNote::Rotted { node, .. } => drop(self.spoilt.insert(*node)),
             FaultNote::DiskLost(node) => drop(self.spoilt.remove(node)),
@@ -238,6 +251,41 @@ impl Watcher {
             _ => return,
         };
         self.sessions.borrow_mut().push(SessionEntry { time_ns, clock_ns, node, incarnation, fact });
+    }
+
+    fn note_cluster(&mut self, observed: &Observed) {
+        let (time_ns, node) = (observed.time_ns, observed.node);
+        match &observed.event {
+            Event::Client(partition, ClientEvent::Refused { broker, asked, error_code, after }) => {
+                let (partition, error) = (partition.clone(), ErrorCode::from_wire(*error_code));
+                let since_ns = time_ns.saturating_sub(after.as_nanos() as u64);
+                let (broker, asked) = (*broker, *asked);
+                let one = RefusedByBroker { time_ns, since_ns, client: node, broker, partition, asked, error };
+                self.cluster.refused.push(one);
+            }
+            Event::Controller(
+                ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state, .. },
+            ) => self.cluster.commit(time_ns, partition, state),
+            Event::Coordinator(CoordinatorEvent::Elected { .. }) => {
+                self.cluster.first_led_ns.get_or_insert(time_ns);
+                self.restarted(observed);
+            }
+            // What a life of a process does first.
+            Event::Coordinator(CoordinatorEvent::Applied { .. } | CoordinatorEvent::SnapshotInstalled { .. })
+            | Event::Broker(BrokerEvent::Registered { .. })
+            | Event::Log(_, LogEvent::Opened { .. }) => self.restarted(observed),
+            _ => {}
+        }
+    }
+
+    /// A process that is seen in another life was down.
+    fn restarted(&mut self, observed: &Observed) {
+        let Observed { time_ns, node, incarnation, .. } = *observed;
+        let before = self.seen_lives.insert(node, incarnation);
+        if before.is_some_and(|before| before != incarnation) {
+            let (from_ns, nodes) = (time_ns.saturating_sub(RESTART_NS), vec![node]);
+            self.cluster.disturbances.push(Disturbance { from_ns, to_ns: time_ns, nodes });
+        }
     }
 
     fn look_at_segments(&mut self, node: Node, id: NodeId, partition: &TopicPartition, view: View) {

@@ -6,6 +6,7 @@
 //! its incarnation and the instant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,6 +30,8 @@ pub enum Event {
     Coordinator(CoordinatorEvent),
     /// In a broker as a whole.
     Broker(BrokerEvent),
+    /// To a client, about a partition.
+    Client(TopicPartition, ClientEvent),
     /// The branch of a planted bug was executed.
     PlantTaken(Plant),
 }
@@ -246,6 +249,43 @@ pub enum BrokerEvent {
         /// Whether its last shutdown was clean.
         clean: bool,
     },
+}
+
+/// What a client of a partition was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A broker refused what it was asked. The client may ask again, and mostly does by itself.
+    Refused {
+        /// Who refused.
+        broker: BrokerId,
+        /// What was asked.
+        asked: Asked,
+        /// The error, as Kafka's protocol numbers it.
+        error_code: i16,
+        /// How long the refusal took, from before the request was sent.
+        after: Duration,
+    },
+}
+
+/// What a client asks of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To take a batch.
+    Produce {
+        /// 0, 1 or -1 (all).
+        acks: i16,
+        /// The batch's size.
+        bytes: usize,
+    },
+    /// For records.
+    Fetch {
+        /// From this offset on.
+        offset: i64,
+    },
+    /// For an offset.
+    ListOffsets,
+    /// Where a leader epoch ends.
+    EpochEnd,
 }
 
 /// A change in a coordinator server. What an entry did (sessions, ephemerals, watches) is observed

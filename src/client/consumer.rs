@@ -19,11 +19,13 @@ use super::config::ConsumerConfig;
 use super::connection::{Connection, RequestFailed};
 use super::fetches::{Answered, Asked, FetchFrom, Fetches};
 use super::metadata::ClusterView;
+use super::refusals::Pending;
 use super::subscription::Subscription;
+use crate::base::event;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::message;
 use crate::runtime::Runtime;
-use crate::wire::kafka::fetch::{FetchResponse, FetchedPartition};
+use crate::wire::kafka::fetch::{FetchResponse, FetchedPartition, FetchedTopic};
 use crate::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic};
 use crate::wire::kafka::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::wire::kafka::messages::list_offsets_response::ListOffsetsPartitionResponse;
@@ -195,11 +197,14 @@ impl<R: Runtime> Consumer<R> {
         }
         let cluster = &self.cluster;
         let asks = by_leader.into_iter().map(|(leader, asked)| async move {
-            let response = cluster.ask(leader, &epoch_request(&asked)).await;
-            (asked, response)
+            let pending = Pending::new(cluster, leader);
+            let told = cluster.ask(leader, &epoch_request(&asked)).await.map(epochs_told);
+            for (partition, answer) in told.iter().flatten() {
+                answer.inspect_err(|error| pending.refused(partition, event::Asked::EpochEnd, *error)).ok();
+            }
+            (asked, told)
         });
-        for (asked, response) in join_all(asks).await {
-            let told = response.map(epochs_told);
+        for (asked, told) in join_all(asks).await {
             for (partition, (current, _)) in asked {
                 let answer = match &told {
                     Ok(told) => told.get(&partition).copied().unwrap_or(Err(ErrorCode::UnknownServerError)),
@@ -278,12 +283,7 @@ impl<R: Runtime> Consumer<R> {
         }
         let asked: BTreeMap<_, _> = asked.into_iter().collect();
         for topic in response.topics {
-            let name = if topic.name.is_empty() {
-                view.name_of(topic_id(topic.topic_id)).cloned()
-            } else {
-                Some(topic.name.as_str().into())
-            };
-            let Some(name) = name else { continue };
+            let Some(name) = name_of(view, &topic) else { continue };
             for fetched in topic.partitions {
                 let partition = TopicPartition::new(name.clone(), fetched.index);
                 if let Some(from) = asked.get(&partition) {
@@ -347,12 +347,17 @@ async fn ask_offsets<R: Runtime>(
     by_leader: ByLeader<OffsetSpec>,
 ) -> Vec<(TopicPartition, Result<Position, Problem>)> {
     let asks = by_leader.into_iter().map(|(leader, asked)| async move {
-        let request = list_offsets_request(config, view, &asked);
-        (asked, cluster.ask(leader, &request).await)
+        let (pending, request) = (Pending::new(cluster, leader), list_offsets_request(config, view, &asked));
+        let told = cluster.ask(leader, &request).await.map(offsets_told);
+        for (partition, answer) in told.iter().flatten() {
+            if let Err(Problem::Broker(error)) = answer {
+                pending.refused(partition, event::Asked::ListOffsets, *error);
+            }
+        }
+        (asked, told)
     });
     let mut results = Vec::new();
-    for (asked, response) in join_all(asks).await {
-        let mut told = response.map(offsets_told);
+    for (asked, mut told) in join_all(asks).await {
         for (partition, _) in asked {
             let result = match &mut told {
                 Ok(told) => told.remove(&partition).unwrap_or(Err(Problem::Broker(ErrorCode::UnknownServerError))),
@@ -433,13 +438,45 @@ async fn fetch_from<R: Runtime>(
     leader: BrokerId,
     asked: Asked,
 ) -> Result<FetchResponse, RequestFailed> {
+    let pending = Pending::new(&cluster, leader);
     let connection = cluster.connection(leader).await?;
     let version = fetch_version(&connection, &view, &asked)
         .ok_or_else(|| RequestFailed::NotSent("the broker does not speak our Fetch".to_owned()))?;
     let request = fetch_request(&config, &view, &asked, version);
     match connection.send_version(version, &request).await?.await? {
-        Response::Fetch(response) => Ok(response),
+        Response::Fetch(response) => {
+            tell_refusals(&pending, &view, &asked, &response);
+            Ok(response)
+        }
         other => Err(RequestFailed::Lost(format!("{:?} instead of Fetch", other.api()))),
+    }
+}
+
+fn tell_refusals<R: Runtime>(pending: &Pending<R>, view: &ClusterView, asked: &Asked, response: &FetchResponse) {
+    let refused = |(partition, from): &(TopicPartition, FetchFrom), error| {
+        pending.refused(partition, event::Asked::Fetch { offset: from.position.offset }, error);
+    };
+    if let Some(error) = response.error {
+        asked.iter().for_each(|one| refused(one, error));
+    }
+    for topic in &response.topics {
+        let Some(name) = name_of(view, topic) else { continue };
+        for fetched in &topic.partitions {
+            let is_it = |(partition, _): &&(TopicPartition, _)| {
+                (&partition.topic, partition.partition) == (&name, fetched.index)
+            };
+            if let (Some(error), Some(one)) = (fetched.error, asked.iter().find(is_it)) {
+                refused(one, error);
+            }
+        }
+    }
+}
+
+fn name_of(view: &ClusterView, topic: &FetchedTopic) -> Option<Arc<str>> {
+    if topic.name.is_empty() {
+        view.name_of(topic_id(topic.topic_id)).cloned()
+    } else {
+        Some(topic.name.as_str().into())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod coordinator;
 mod fetches;
 pub mod metadata;
 pub mod producer;
+mod refusals;
 pub mod subscription;
 
 pub use admin::{Admin, NewTopic};

@@ -19,6 +19,8 @@ use super::accumulator::{Accumulator, Identity, PartitionResult, ProduceCall};
 use super::cluster::Cluster;
 use super::config::{Acks, ProducerConfig};
 use super::connection::RequestFailed;
+use super::refusals::Pending;
+use crate::base::event::Asked;
 use crate::base::ids::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
 use crate::base::time::Instant;
 use crate::message;
@@ -338,6 +340,7 @@ async fn run_lane<R: Runtime>(
     tell: mpsc::UnboundedSender<Told>,
 ) {
     while let Some(call) = calls.recv().await {
+        let pending = Pending::new(&cluster, broker);
         match send_call(&cluster, &config, broker, &call).await {
             Err(failed) => {
                 let _ = tell.send(Told::Answered(call.id, Err(failed)));
@@ -347,9 +350,13 @@ async fn run_lane<R: Runtime>(
                 let _ = tell.send(Told::Answered(call.id, Ok(call.batches.into_iter().map(written).collect())));
             }
             Ok(reply) => {
-                let tell = tell.clone();
+                let (tell, acks) = (tell.clone(), config.acks);
+                let sizes: Vec<_> =
+                    call.batches.into_iter().map(|(partition, batch)| (partition, batch.len())).collect();
                 let wait = async move {
-                    let _ = tell.send(Told::Answered(call.id, reply.await.and_then(results_of)));
+                    let results = reply.await.and_then(results_of);
+                    tell_refusals(&pending, acks, &sizes, &results);
+                    let _ = tell.send(Told::Answered(call.id, results));
                 };
                 cluster.runtime().spawn("producer-reply", wait).detach();
             }
@@ -384,6 +391,20 @@ fn produce_request(call: &ProduceCall, acks: Acks, timeout_ms: i32) -> Request {
         timeout_ms: timeout_ms,
         topic_data: topics.into_iter().map(topic).collect(),
     }))
+}
+
+fn tell_refusals<R: Runtime>(
+    pending: &Pending<R>,
+    acks: Acks,
+    sizes: &[(TopicPartition, usize)],
+    results: &Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed>,
+) {
+    let Ok(results) = results else { return };
+    for (partition, bytes) in sizes {
+        if let Some(PartitionResult::Error(error)) = results.get(partition) {
+            pending.refused(partition, Asked::Produce { acks: acks.to_wire(), bytes: *bytes }, *error);
+        }
+    }
 }
 
 fn results_of(response: Response) -> Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed> {

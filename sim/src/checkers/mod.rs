@@ -9,12 +9,16 @@
 
 pub mod aborted_read;
 pub mod availability;
+pub mod broker_refusal;
+pub mod calm;
 pub mod duplicate;
+pub mod failover;
 pub mod inconsistent_offsets;
 pub mod lands_where_sent;
 pub mod linearizability;
 pub mod lost_write;
 pub mod nonmonotonic_send;
+pub mod offset_for_time;
 pub mod phantom_read;
 pub mod poll_order;
 pub mod replay_equals_live;
@@ -26,6 +30,7 @@ pub mod snapshot_read;
 pub mod unexpected_reset;
 pub mod write_cycle;
 
+use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::KafkaHistory;
 use crate::verdict::Findings;
@@ -50,7 +55,14 @@ pub fn check_kafka(history: &KafkaHistory) -> Vec<Findings> {
         nonmonotonic_send::check(history, &promised),
         unexpected_reset::check(history),
         write_cycle::check(history, &promised),
+        offset_for_time::check(history, &promised),
     ]
+}
+
+/// Every checker of what clients met while faults did what they did.
+#[must_use]
+pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Vec<Findings> {
+    vec![calm::check(met, log, registers), failover::check(met, log), broker_refusal::check(met, log)]
 }
 
 /// Every checker of the coordinator's history. `committed` is the state machine's own record.

@@ -278,6 +278,9 @@ fn describe(summary: &Summary) -> String {
     }
     if summary.tampered.0 > 0 {
         text += &format!("  {} edits of passing records, unnoticed: {:?}\n", summary.tampered.0, summary.tampered.1);
+        for (property, edits) in &summary.tampered_properties {
+            text += &format!("  tampered {edits:>9} times: {property}\n");
+        }
     }
     for miss in &summary.misses {
         text += &format!("  NOT COVERED: {miss}\n");

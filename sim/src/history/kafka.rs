@@ -3,7 +3,7 @@
 //! Every value is unique in a run, and is sent to one partition. One [`Call::Send`] is one record,
 //! whatever batch carried it; one [`Call::Poll`] is what one poll returned of one partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wyrdlog::base::ids::TopicPartition;
@@ -142,6 +142,10 @@ pub struct KafkaHistory {
     pub timestamps: BTreeMap<u64, i64>,
     /// What the brokers refused, by the name of the error: sends, and lookups by time.
     pub refusals: BTreeMap<OpId, String>,
+    /// Sends whose producer was given up before it knew.
+    pub given_up: BTreeSet<OpId>,
+    /// Whether producers compressed their batches.
+    pub is_compressed: bool,
     /// What was promised of each partition; where absent, everything.
     pub expected: BTreeMap<PartitionIndex, Expected>,
     /// Whether the run came to its final phase, in which one client reads every partition whole.

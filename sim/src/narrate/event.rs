@@ -1,8 +1,11 @@
 //! Events in words: one short sentence each, whose subject is the node that observed it.
 
-use wyrdlog::base::event::{BrokerEvent, ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent};
+use wyrdlog::base::event::{
+    Asked, BrokerEvent, ClientEvent, ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent,
+};
 use wyrdlog::base::ids::{BrokerId, TopicPartition};
 use wyrdlog::base::partition_state::{InSyncReplica, PartitionState};
+use wyrdlog::wire::kafka::ErrorCode;
 
 /// What happened, without the node that it happened to.
 #[must_use]
@@ -15,6 +18,7 @@ pub fn sentence(event: &Event) -> String {
         Event::Broker(BrokerEvent::Registered { broker_epoch, clean, .. }) => {
             format!("is registered with broker epoch {broker_epoch}, {}", shutdown(*clean))
         }
+        Event::Client(name, event) => client(name, event),
         Event::PlantTaken(plant) => format!("runs the branch of the planted bug {plant}"),
     }
 }
@@ -23,7 +27,7 @@ pub fn sentence(event: &Event) -> String {
 #[must_use]
 pub fn partition(event: &Event) -> Option<&TopicPartition> {
     match event {
-        Event::Log(name, _) | Event::Replica(name, _) => Some(name),
+        Event::Log(name, _) | Event::Replica(name, _) | Event::Client(name, _) => Some(name),
         Event::Controller(ControllerEvent::Committed { partition, .. } | ControllerEvent::Found { partition, .. }) => {
             Some(partition)
         }
@@ -43,6 +47,7 @@ pub fn is_frequent(event: &Event) -> bool {
             Applied { .. } | NodeChanged { .. } | Notified { .. } | Replied { .. } | WatchTriggered { .. }
         ) | Event::Log(_, Appended { .. } | Synced { .. })
             | Event::Replica(_, Acknowledged { .. } | FollowerProgress { .. } | HighWatermark { .. } | Served { .. })
+            | Event::Client(..)
     )
 }
 
@@ -107,6 +112,19 @@ fn replica(name: &TopicPartition, event: &ReplicaEvent) -> String {
         }
         ReplicaEvent::Fenced => format!("refuses a request of an older epoch for {name}"),
     }
+}
+
+fn client(name: &TopicPartition, event: &ClientEvent) -> String {
+    let ClientEvent::Refused { broker, asked, error_code, after } = event;
+    let what = match asked {
+        Asked::Produce { acks: -1, bytes } => format!("a batch of {bytes} bytes with acks=all to"),
+        Asked::Produce { acks, bytes } => format!("a batch of {bytes} bytes with acks={acks} to"),
+        Asked::Fetch { offset } => format!("a fetch from offset {offset} of"),
+        Asked::ListOffsets => "a lookup of an offset of".to_owned(),
+        Asked::EpochEnd => "a lookup of a leader epoch of".to_owned(),
+    };
+    let (error, after_ms) = (ErrorCode::from_wire(*error_code).name(), after.as_micros() as f64 / 1_000.0);
+    format!("is refused {what} {name} by broker {broker} after {after_ms} ms: {error}")
 }
 
 fn controller(event: &ControllerEvent) -> String {
@@ -310,6 +328,18 @@ mod tests {
                 "is no longer the controller of epoch 3, with a write outstanding",
             ),
             (Event::Broker(registered), "is registered with broker epoch 71, after an unclean shutdown"),
+            (
+                Event::Client(
+                    TopicPartition::new("t", 0),
+                    ClientEvent::Refused {
+                        broker: BrokerId(2),
+                        asked: Asked::Produce { acks: -1, bytes: 90 },
+                        error_code: 19,
+                        after: std::time::Duration::from_micros(1_500),
+                    },
+                ),
+                "is refused a batch of 90 bytes with acks=all to t-0 by broker 2 after 1.5 ms: NOT_ENOUGH_REPLICAS",
+            ),
             (Event::PlantTaken(Plant::LateWatch), "runs the branch of the planted bug late-watch"),
         ]
     }

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
-use crate::checkers::{replay_equals_live, right_refusal, session_length};
+use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
+use crate::faults::Struck;
+use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Expected, KafkaHistory};
 use crate::history::sessions::SessionHistory;
@@ -14,7 +16,15 @@ use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
+use crate::scenario::Workload;
+use crate::schedule::FaultKind;
 use crate::watcher::Occasions;
+
+/// A request that nothing disturbs is answered within so long, and what follows: less than the shortest
+/// time-out that might bring forward what is stuck.
+const ANSWER_NS: u64 = 300_000_000;
+/// So many round trips and syncs, behind others that wait for the same.
+const ROUND_TRIPS: u64 = 20;
 
 impl Driver<'_> {
     /// Ends the run and judges it.
@@ -43,11 +53,15 @@ impl Driver<'_> {
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
         findings.push(right_refusal::check(&sessions, &nodes));
+        let met = self.met(&mut watcher);
         let budget = watcher.invariants.budget();
         let (beyond_budget, coordinator_beyond) = (budget.is_anything_beyond(), budget.is_coordinator_beyond());
         // After a node failed for good, and without a coordinator, what remains is no promise.
         if self.failure.is_none() && !coordinator_beyond && !cut_short {
             findings.push(super::availability::check(&after_healing, &log));
+        }
+        if !coordinator_beyond {
+            findings.extend(check_met(&met, &log, &registers));
         }
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
@@ -69,6 +83,7 @@ impl Driver<'_> {
             nodes,
             replays,
             after_healing,
+            met,
         });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }
@@ -152,6 +167,35 @@ impl Driver<'_> {
         SessionHistory { bounds_ms: self.cluster.session_bounds_ms(), entries, refused, disturbed_ns, ended_ns }
     }
 
+    /// What clients met, and what disturbed the cluster meanwhile.
+    fn met(&self, watcher: &mut super::Watcher) -> ClusterHistory {
+        let mut met = std::mem::take(&mut watcher.cluster);
+        let of_fault = |struck: &Struck| {
+            let (from_ns, to_ns) = struck.lasted_ns?;
+            let to_ns = if struck.kind.is_instant() { from_ns } else { to_ns };
+            Some(Disturbance { from_ns, to_ns, nodes: struck.nodes.clone() })
+        };
+        // No promise depends on a wall clock, and a drift is within what is granted.
+        let is_of_clock = |struck: &&Struck| matches!(struck.kind, FaultKind::ClockJump | FaultKind::ClockDrift);
+        let disturbs = self.injector.struck().iter().filter(|struck| !is_of_clock(struck));
+        met.disturbances.extend(disturbs.filter_map(of_fault));
+        met.disturbances.sort_by_key(|one| one.from_ns);
+        let roles = self.cluster.roles();
+        met.brokers.clone_from(&self.topology.brokers);
+        met.clients = roles.clients.into_values().collect();
+        met.topics.clone_from(&self.topology.topics);
+        met.segment_bytes = self.topology.retention.segment_bytes;
+        let (phases, shape) = (self.plan.phases, &self.plan.cluster);
+        met.session_timeout_ns = shape.session_timeout_ms * 1_000_000;
+        met.settle_ns = self.bound_ns() - (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
+        let round_trip_us = 2 * (shape.link_latency_us + shape.link_jitter_us);
+        met.answer_ns = ANSWER_NS + ROUND_TRIPS * 1_000 * (round_trip_us + shape.sync_latency_us);
+        let linger_ms = self.plan.workloads.iter().map(Workload::linger_ms).max().unwrap_or(0);
+        met.linger_ns = u64::from(linger_ms) * 1_000_000;
+        met.load_ends_ns = (self.load_ends_ms() * 1_000_000).min(self.cluster.simulation.now_ns());
+        met
+    }
+
     fn on_disk(&self, model: &Model) -> Findings {
         let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
         verify_against_disk(model, disk_of, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
@@ -173,6 +217,7 @@ impl Driver<'_> {
     fn expect(&self, log: &mut KafkaHistory) {
         let watcher = self.watcher.borrow();
         let (model, budget) = (watcher.invariants.model(), watcher.invariants.budget());
+        log.is_compressed = self.plan.workloads.iter().any(Workload::compresses);
         log.has_final_reads = self.has_final_reads && self.failure.is_none();
         for (index, name) in (0..).zip(&log.partitions) {
             let Some(at) = model.partitions.iter().position(|partition| partition.name == *name) else { continue };
@@ -233,7 +278,9 @@ fn inapplicable(occasions: Occasions, beyond_budget: bool, cut_short: bool) -> V
     let of_the_end = |property: Property| (beyond_budget || cut_short) && property == Property::Availability;
     let unpromised = |property: Property| beyond_budget && property.is_durability() || of_the_end(property);
     let all = Property::ALL.iter().copied();
-    all.filter(|property| !occasions.allow(*property) || unpromised(*property)).collect()
+    // Whether one of a few lookups is answered is chance.
+    let by_chance = |property: Property| property == Property::OffsetForTime;
+    all.filter(|property| !occasions.allow(*property) || unpromised(*property) || by_chance(*property)).collect()
 }
 
 /// One row per property, although several checkers may look at one.

@@ -146,6 +146,25 @@ impl Workload {
             | Workload::Sessions { clients, .. } => *clients,
         }
     }
+
+    fn of_log(&self) -> Option<&LogLoad> {
+        match self {
+            Workload::ProduceConsume(load) => Some(load),
+            Workload::Registers { .. } | Workload::Sessions { .. } => None,
+        }
+    }
+
+    /// How long its producers let a batch linger.
+    #[must_use]
+    pub fn linger_ms(&self) -> u32 {
+        self.of_log().map_or(0, |load| load.producers.linger_ms)
+    }
+
+    /// Whether its producers compress their batches.
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.of_log().is_some_and(|load| load.producers.compression > 0)
+    }
 }
 
 impl Workload<Drawn> {

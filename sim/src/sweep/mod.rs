@@ -61,8 +61,8 @@ pub struct Swept {
     pub diverged: Option<String>,
     /// Edits that the checker they name did not reject.
     pub unnoticed: Vec<Tamper>,
-    /// How many edits were tried.
-    pub tampered: u64,
+    /// Which edits were tried.
+    pub tampered: BTreeSet<Tamper>,
 }
 
 /// What a sweep came to.
@@ -104,6 +104,8 @@ pub struct Summary {
     pub beyond_budget: u64,
     /// Edits of passing records, and those that went unnoticed, as `seed edit`.
     pub tampered: (u64, Vec<String>),
+    /// How many edits were made that violate each property.
+    pub tampered_properties: BTreeMap<Property, u64>,
     /// What was covered.
     pub coverage: coverage::Coverage,
     /// What was not covered although it was to be; any makes the sweep red.
@@ -165,7 +167,10 @@ impl Summary {
         if swept.diverged.is_some() {
             self.diverged.insert(verdict.seed);
         }
-        self.tampered.0 += swept.tampered;
+        self.tampered.0 += swept.tampered.len() as u64;
+        for kind in &swept.tampered {
+            *self.tampered_properties.entry(kind.rejected_by()).or_default() += 1;
+        }
         self.tampered.1.extend(swept.unnoticed.iter().map(|edit| format!("{} {edit:?}", verdict.seed)));
         self.schedule_hashes.insert(verdict.seed, verdict.schedule_hash.clone());
         if !verdict.passed() && self.failures.len() < FAILURES_KEPT_MAX {
@@ -241,7 +246,8 @@ pub fn sweep_one(plan: &Plan, seed: u64) -> Result<Swept, CannotRun> {
     let options = Options { keep_record: plan.tamper, ..Options::default() };
     let (run, cpu) = cpu_time::measured(|| run_seed(&plan.scenario, seed, plan.plant, &options));
     let run = run?;
-    let mut swept = Swept { verdict: run.verdict, cpu, diverged: None, unnoticed: Vec::new(), tampered: 0 };
+    let mut swept =
+        Swept { verdict: run.verdict, cpu, diverged: None, unnoticed: Vec::new(), tampered: BTreeSet::new() };
     if is_run_again(seed) {
         let again = run_seed(&plan.scenario, seed, plan.plant, &Options::default())?.verdict;
         swept.diverged = (again != swept.verdict).then_some(again.schedule_hash);
@@ -249,9 +255,8 @@ pub fn sweep_one(plan: &Plan, seed: u64) -> Result<Swept, CannotRun> {
     if let Some(record) = run.record.filter(|_| swept.verdict.passed()) {
         for kind in Tamper::ALL {
             let Some(edited) = tamper(&record, *kind, seed) else { continue };
-            swept.tampered += 1;
-            let rejected = |one: &crate::verdict::Findings| one.property == kind.rejected_by() && one.violated > 0;
-            if !edited.judge(&run.topology).iter().any(rejected) {
+            swept.tampered.insert(*kind);
+            if !edited.violates(&run.topology, kind.rejected_by()) {
                 swept.unnoticed.push(*kind);
             }
         }

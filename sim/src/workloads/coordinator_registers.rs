@@ -5,6 +5,9 @@
 //! an answer. Clients guess versions from what they saw last, so that many compare-and-sets
 //! conflict.
 
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +17,7 @@ use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{SessionId, Zxid};
 use wyrdlog::base::znode::{Acl, CreateMode, ErrorCode};
 use wyrdlog::client::coordinator::{Config, CoordinatorClient, CoordinatorError, PendingReply, SessionState};
-use wyrdlog::runtime::{Clock, Random, watch};
+use wyrdlog::runtime::{Clock, Either, Random, select, watch};
 use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, Request, Response};
 
 use super::Load;
@@ -26,6 +29,8 @@ use crate::history::{Client, OpId, Outcome};
 const PARENT: &str = "/registers";
 /// How long to wait before the preparation is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// So many reads of a session that only reads wait for their answers at most.
+const READS_WAITING_MAX: usize = 16;
 
 /// The path of register number `index`.
 #[must_use]
@@ -83,6 +88,12 @@ impl Registers {
 
     fn complete(&self, op: OpId, outcome: Outcome<Reply>) {
         self.history().complete(op, self.load.view.now_ns(), outcome);
+    }
+
+    async fn settled(&self, one: UnderWay) {
+        let op = one.op;
+        let outcome = outcome_of_all(one).await;
+        self.complete(op, outcome);
     }
 
     /// One client, until the load ends.
@@ -145,6 +156,9 @@ impl<'w> Session<'w> {
     }
 
     async fn work(&mut self) {
+        if self.only_reads {
+            return self.read_on().await;
+        }
         while !self.is_over() {
             if self.workload.load.is_over() {
                 // Whether it is closed or expires later makes no difference to the history.
@@ -160,6 +174,35 @@ impl<'w> Session<'w> {
             for one in under_way {
                 self.settle(one).await;
             }
+        }
+    }
+
+    /// Goes on asking at the workload's pace, whatever is not answered yet: who waits for a server that
+    /// stands still, or that only its clients reach, has asked nothing new by the time that shows.
+    async fn read_on(&mut self) {
+        let workload = self.workload;
+        let mut waiting = VecDeque::new();
+        let mut front: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+        while !self.is_over() && !workload.load.is_over() {
+            let mut pause = pin!(workload.load.pause(&self.runtime));
+            loop {
+                let next = || waiting.pop_front().map(|one| Box::pin(workload.settled(one)) as Pin<Box<_>>);
+                front = front.take().or_else(next);
+                let Some(asked) = &mut front else {
+                    pause.await;
+                    break;
+                };
+                match select(pause.as_mut(), asked.as_mut()).await {
+                    Either::First(()) => break,
+                    Either::Second(()) => front = None,
+                }
+            }
+            if waiting.len() < READS_WAITING_MAX {
+                waiting.push_back(self.submit().await);
+            }
+        }
+        if workload.load.is_over() {
+            let _ = self.coordinator.close().await;
         }
     }
 
@@ -271,19 +314,8 @@ impl<'w> Session<'w> {
     }
 
     async fn settle(&mut self, one: UnderWay) {
-        let UnderWay { op, call, replies } = one;
-        let mut outcome = Outcome::Unknown;
-        for reply in replies {
-            let (result, zxid) = match reply {
-                Ok(pending) => pending.with_zxid().await,
-                Err(error) => (Err(error), None),
-            };
-            outcome = outcome_of(&call, result, zxid);
-            // Without its sync, a read proves nothing.
-            if !matches!(outcome, Outcome::Ok(_)) {
-                break;
-            }
-        }
+        let (op, call) = (one.op, one.call.clone());
+        let outcome = outcome_of_all(one).await;
         self.learn(&call, &outcome);
         self.workload.complete(op, outcome);
     }
@@ -302,6 +334,23 @@ impl<'w> Session<'w> {
             _ => {}
         }
     }
+}
+
+/// What became of a call, once all of its replies are there.
+async fn outcome_of_all(one: UnderWay) -> Outcome<Reply> {
+    let mut outcome = Outcome::Unknown;
+    for reply in one.replies {
+        let (result, zxid) = match reply {
+            Ok(pending) => pending.with_zxid().await,
+            Err(error) => (Err(error), None),
+        };
+        outcome = outcome_of(&one.call, result, zxid);
+        // Without its sync, a read proves nothing.
+        if !matches!(outcome, Outcome::Ok(_)) {
+            break;
+        }
+    }
+    outcome
 }
 
 /// What became of a call, by its last reply.

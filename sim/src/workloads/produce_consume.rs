@@ -410,6 +410,9 @@ impl Sending {
                 }
                 Sent::Unknown(error) => {
                     tracing::debug!(%error, "what became of a record is unknown");
+                    if error == SendError::Closed {
+                        workload.history().given_up.insert(op);
+                    }
                     Outcome::Unknown
                 }
             };

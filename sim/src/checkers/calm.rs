@@ -1,0 +1,175 @@
+//! *availability* while nothing is wrong: where no fault is at work, none is being overcome, and every
+//! topic is there, a request is answered, and soon. So it is in the warm-up, in the liveness phase
+//! behind its bound, and wherever a schedule leaves the cluster alone for long enough.
+//!
+//! The bound has an argument: the shortest time-out that could bring forward what is stuck is 500 ms (an
+//! election, `fetch.max.wait.ms`), so that an answer which waits for one is late; what is left is a
+//! producer's linger and some round trips and syncs, as drawn. A correct product showed no unknown
+//! outcome in a calm stretch of 65 seeds of `standard`, `young` and `swarm` each, and 192 ms at most.
+//!
+//! What brokers refuse is judged by the codes (`broker_refusal.rs`).
+//!
+//! False positives avoided: the first second of a topic; sends whose producer was given up, or that
+//! its own limits refused (the history has them as failed); what the calm does not outlast.
+
+use crate::history::cluster::ClusterHistory;
+use crate::history::coordinator::CoordinatorHistory;
+use crate::history::kafka::{Call, KafkaHistory};
+use crate::history::{OpId, Operation, Outcome};
+use crate::observed::seconds;
+use crate::verdict::{Findings, Property};
+
+/// For so long after it was formed, or its topics were made, a cluster may still be busy with that.
+const YOUNG_NS: u64 = 1_000_000_000;
+
+/// Asks of each request of a calm stretch whether and when it was answered.
+#[must_use]
+pub fn check(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Findings {
+    let mut findings = Findings::new(Property::Availability);
+    let (calm, patience_ns) = (calm_of_log(met, log), met.answer_ns + met.linger_ns);
+    for (op, operation) in (0..).zip(&log.operations) {
+        if !is_judged(log, op, &calm, patience_ns) {
+            continue;
+        }
+        let name = log.name(operation.call.partition());
+        judge(&mut findings, op, operation, patience_ns, || format!("a send to {name}"));
+    }
+    let calm = met.first_led_ns.map_or(Vec::new(), |led_ns| met.calm(led_ns + YOUNG_NS));
+    for (op, operation) in (0..).zip(&registers.operations) {
+        if outlasts(&calm, operation.invoked_ns, met.answer_ns) {
+            let what = || format!("{:?} of the coordinator", operation.call.call);
+            judge(&mut findings, op, operation, met.answer_ns, what);
+        }
+    }
+    findings
+}
+
+/// The sends that have to be answered.
+#[must_use]
+pub fn judged_sends(met: &ClusterHistory, log: &KafkaHistory) -> Vec<OpId> {
+    let (calm, patience_ns) = (calm_of_log(met, log), met.answer_ns + met.linger_ns);
+    (0..log.operations.len() as OpId).filter(|op| is_judged(log, *op, &calm, patience_ns)).collect()
+}
+
+fn calm_of_log(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u64)> {
+    let created_ns = |name| met.states.get(name).and_then(|states| states.first()).map(|(at_ns, _)| *at_ns);
+    let created_ns: Option<Vec<u64>> = log.partitions.iter().map(created_ns).collect();
+    created_ns.and_then(|all| all.into_iter().max()).map_or(Vec::new(), |last_ns| met.calm(last_ns + YOUNG_NS))
+}
+
+fn is_judged(log: &KafkaHistory, op: OpId, calm: &[(u64, u64)], patience_ns: u64) -> bool {
+    let Some(operation) = log.operations.get(op as usize) else { return false };
+    matches!(operation.call, Call::Send { .. })
+        && operation.outcome != Outcome::Failed
+        && !log.given_up.contains(&op)
+        && !log.is_beyond(operation.call.partition())
+        && outlasts(calm, operation.invoked_ns, patience_ns)
+}
+
+fn outlasts(calm: &[(u64, u64)], from_ns: u64, patience_ns: u64) -> bool {
+    let next = calm.partition_point(|(_, to_ns)| *to_ns < from_ns + patience_ns);
+    calm.get(next).is_some_and(|(begin_ns, _)| *begin_ns <= from_ns)
+}
+
+fn judge<C, R>(
+    findings: &mut Findings,
+    op: OpId,
+    operation: &Operation<C, R>,
+    patience_ns: u64,
+    what: impl Fn() -> String,
+) {
+    let due_ns = operation.invoked_ns + patience_ns;
+    let is_known = !matches!(operation.outcome, Outcome::Unknown);
+    let answered_ns = operation.completed_ns.filter(|_| is_known);
+    findings.check(answered_ns.is_some_and(|at_ns| at_ns <= due_ns), due_ns, [u64::from(op)], || {
+        let (client, from) = (operation.client, seconds(operation.invoked_ns));
+        let (until, then) = (seconds(due_ns), operation.completed_ns.map_or("never".to_owned(), seconds));
+        let known = if is_known { "" } else { ", and only that nobody knows" };
+        format!(
+            "op {op}: {} by client {client} at {from} was to be answered by {until}, as nothing disturbed the cluster: answered {then}{known}",
+            what()
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::linearizability::examples as registers;
+    use super::super::sightings::examples::Script;
+    use super::*;
+    use crate::history::cluster::Disturbance;
+    use crate::history::kafka::Reply;
+    use wyrdlog::base::partition_state::PartitionState;
+
+    const MS: u64 = 1_000_000;
+
+    /// A topic that is made at 1 s, a fault from 10 s to 12 s, and answers within 300 ms.
+    fn met(script: &Script) -> ClusterHistory {
+        let mut met = ClusterHistory {
+            disturbances: vec![Disturbance { from_ns: 10_000 * MS, to_ns: 12_000 * MS, nodes: Vec::new() }],
+            first_led_ns: Some(500 * MS),
+            settle_ns: 5_000 * MS,
+            answer_ns: 300 * MS,
+            load_ends_ns: 30_000 * MS,
+            ..ClusterHistory::default()
+        };
+        met.commit(1_000 * MS, &script.history.partitions[0], &PartitionState::default());
+        met
+    }
+
+    fn send(at_ms: u64, took_ms: Option<u64>, outcome: Outcome<Reply>) -> Findings {
+        let mut script = Script::new();
+        let call = Call::Send { partition: 0, value: 1, acks: -1, idempotent: Some(1) };
+        let op = script.history.invoke(0, at_ms * MS, call);
+        if let Some(took_ms) = took_ms {
+            script.history.complete(op, (at_ms + took_ms) * MS, outcome);
+        }
+        check(&met(&script), &script.history, &CoordinatorHistory::default())
+    }
+
+    #[test]
+    fn a_request_that_is_answered_soon_is_accepted() {
+        let sent = Outcome::Ok(Reply::Sent { offset: Some(0) });
+        assert!(send(3_000, Some(299), sent.clone()).passed());
+        assert!(send(20_000, Some(20), sent).passed());
+    }
+
+    #[test]
+    fn a_request_that_is_answered_late_or_never_or_with_nothing_known_is_rejected_where_it_is_calm() {
+        let sent = Outcome::Ok(Reply::Sent { offset: Some(0) });
+        for at_ms in [3_000, 9_000, 17_500, 29_000] {
+            assert_eq!(send(at_ms, Some(301), sent.clone()).violated, 1, "{at_ms}");
+            assert_eq!(send(at_ms, None, sent.clone()).violated, 1, "{at_ms}");
+            assert_eq!(send(at_ms, Some(10), Outcome::Unknown).violated, 1, "{at_ms}");
+        }
+        for at_ms in [1_500, 9_900, 11_000, 16_900, 29_900] {
+            assert_eq!(send(at_ms, None, sent.clone()).evaluations, 0, "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn what_a_producer_refuses_itself_and_what_was_given_up_is_no_answer_of_a_broker() {
+        assert_eq!(send(3_000, Some(9_000), Outcome::Failed).evaluations, 0);
+        let mut script = Script::new();
+        let call = Call::Send { partition: 0, value: 1, acks: -1, idempotent: Some(1) };
+        let op = script.history.invoke(0, 3_000 * MS, call);
+        script.history.given_up.insert(op);
+        assert_eq!(check(&met(&script), &script.history, &CoordinatorHistory::default()).evaluations, 0);
+    }
+
+    #[test]
+    fn the_coordinator_answers_soon_too() {
+        for (took_ms, violated) in [(299, 0), (301, 1)] {
+            let mut script = registers::Script::new();
+            script.ok(
+                2_000 * MS,
+                (2_000 + took_ms) * MS,
+                registers::create(0, 10),
+                crate::history::coordinator::Answer::Done,
+                1,
+            );
+            let findings = check(&met(&Script::new()), &KafkaHistory::default(), &script.history);
+            assert_eq!((findings.evaluations, findings.violated), (1, violated));
+        }
+    }
+}

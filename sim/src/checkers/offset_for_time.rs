@@ -1,0 +1,113 @@
+//! *offset-for-time*: a lookup by time answers the first offset whose record is as young as asked, or
+//! younger, among those that were in the log at some instant of the lookup.
+//!
+//! The records' times are those that clients gave them. What is found is so young; nothing that was
+//! committed lies before it and is so young, too, unless retention may have removed it; and where
+//! nothing is found, nothing so young had been seen before the lookup began.
+//!
+//! False positives avoided: of a compressed batch the product answers the first offset, as its
+//! documentation says, so that what is found may lie before the record, and is not compared itself.
+
+use super::sightings::{Sighting, Sightings, describe};
+use crate::history::OpId;
+use crate::history::kafka::{Call, KafkaHistory, KafkaOp, Reply};
+use crate::verdict::{Findings, Property};
+
+/// Compares what lookups found with the times of the records.
+#[must_use]
+pub fn check(history: &KafkaHistory, promised: &Sightings) -> Findings {
+    let mut findings = Findings::new(Property::OffsetForTime);
+    for (op, operation) in (0..).zip(&history.operations) {
+        let (Call::OffsetForTime { partition, timestamp_ms }, Some(Reply::OffsetFound { offset })) =
+            (operation.call, operation.reply())
+        else {
+            continue;
+        };
+        if history.is_beyond(partition) {
+            continue;
+        }
+        let is_young = |seen: &&Sighting| history.timestamps.get(&seen.value).is_some_and(|at| *at >= timestamp_ms);
+        let of_partition = promised.of_partition(partition);
+        if let (Some(offset), false) = (offset, history.is_compressed) {
+            let at = of_partition.iter().find(|seen| seen.offset == *offset);
+            findings.check(at.is_none_or(|seen| is_young(&seen)), operation.ended_ns(), [u64::from(op)], || {
+                format!("{} found offset {offset}, whose record is older", describe(history, op))
+            });
+        }
+        first(&mut findings, history, op, operation, of_partition.iter().filter(is_young));
+    }
+    findings
+}
+
+/// No record so young lies before what was found.
+fn first<'s>(
+    findings: &mut Findings,
+    history: &KafkaHistory,
+    op: OpId,
+    operation: &KafkaOp,
+    mut young: impl Iterator<Item = &'s Sighting>,
+) {
+    let Some(Reply::OffsetFound { offset: found }) = operation.reply() else { return };
+    let log_start = history.log_start_at(operation.call.partition(), operation.ended_ns());
+    // What lies below the offset that was found was committed when that was.
+    let was_there =
+        |seen: &&Sighting| seen.offset >= log_start && (found.is_some() || seen.time_ns < operation.invoked_ns);
+    let missed = young.find(was_there).filter(|seen| found.is_none_or(|found| seen.offset < found));
+    findings.check(missed.is_none(), operation.ended_ns(), [u64::from(op)], || {
+        let what = found.map_or("nothing".to_owned(), |found| format!("offset {found}"));
+        let missed = missed.map_or(0, |seen| seen.offset);
+        format!("{} found {what}, although the record at offset {missed} is so young", describe(history, op))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sightings::examples::Script;
+    use super::*;
+    use crate::history::Outcome;
+    use crate::history::kafka::Expected;
+
+    /// Five records, a second apart, all read before the lookup.
+    fn lookup(timestamp_ms: i64, offset: Option<i64>, edit: impl Fn(&mut KafkaHistory)) -> Findings {
+        let mut script = Script::new();
+        let all: Vec<(i64, u64)> = (0..5).map(|at| (at, 100 + at as u64)).collect();
+        for (at, value) in &all {
+            script.history.timestamps.insert(*value, 1_000 * (at + 1));
+        }
+        script.poll(1, 0, false, &all);
+        let op = script.invoke(1, Call::OffsetForTime { partition: 0, timestamp_ms });
+        script.history.complete(op, 1_000_000, Outcome::Ok(Reply::OffsetFound { offset }));
+        edit(&mut script.history);
+        check(&script.history, &Sightings::of(&script.history))
+    }
+
+    #[test]
+    fn the_first_record_that_is_so_young_is_right() {
+        for (timestamp_ms, offset) in
+            [(0, Some(0)), (1_000, Some(0)), (1_001, Some(1)), (5_000, Some(4)), (5_001, None)]
+        {
+            assert!(lookup(timestamp_ms, offset, |_| {}).passed(), "{timestamp_ms}");
+        }
+        assert!(lookup(5_001, Some(5), |_| {}).passed(), "one that nobody has seen yet");
+    }
+
+    #[test]
+    fn an_older_record_a_later_one_and_none_are_rejected() {
+        for (timestamp_ms, offset) in [(1_001, Some(0)), (1_000, Some(1)), (5_000, None), (5_000, Some(5))] {
+            assert_eq!(lookup(timestamp_ms, offset, |_| {}).violated, 1, "{timestamp_ms}");
+        }
+    }
+
+    #[test]
+    fn what_retention_may_have_removed_what_is_lost_and_compressed_batches_are_excused() {
+        let start = |history: &mut KafkaHistory, start| {
+            history.expected.insert(0, Expected { retained: vec![(5, start)], ..Expected::default() });
+        };
+        assert!(lookup(1_000, Some(2), |history| start(history, 2)).passed());
+        assert_eq!(lookup(1_000, Some(3), |history| start(history, 2)).violated, 1);
+        let lost = Expected { beyond_since_ns: Some(0), ..Expected::default() };
+        assert_eq!(lookup(1_000, None, |history| drop(history.expected.insert(0, lost.clone()))).evaluations, 0);
+        assert!(lookup(2_001, Some(0), |history| history.is_compressed = true).passed());
+        assert_eq!(lookup(2_001, Some(3), |history| history.is_compressed = true).violated, 1);
+    }
+}
