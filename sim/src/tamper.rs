@@ -608,7 +608,8 @@ fn edit_append(entries: &mut Vec<Entry>, kind: Tamper, draw: &mut Draw) -> Optio
 /// Drops the last append of a follower before a high watermark that needs it.
 fn stall_replica(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
     let mut choices = Vec::new();
-    for (at, entry) in entries.iter().enumerate() {
+    // Behind a fault the append may be one of an incarnation that the set does not name any more.
+    for (at, entry) in replicas::calm(entries).iter().enumerate() {
         let Entry::Event(observed) = entry else { continue };
         let Event::Replica(partition, ReplicaEvent::HighWatermark { leads: true, high_watermark, maximal_in_sync, .. }) =
             &observed.event

@@ -38,7 +38,9 @@ struct Found {
 enum Lookup {
     Known(Found),
     MaxTimestamp(i64),
-    AtOrAfter(i64, i64),
+    /// From this time on, below this bound; and what is said where nothing is found, if that is not
+    /// the whole truth: a new leader's high watermark may be behind what was once exposed (KIP-207).
+    AtOrAfter(i64, i64, Option<ErrorCode>),
 }
 
 /// Answers, reading from the disk where a time is asked for.
@@ -102,7 +104,13 @@ impl<R: Runtime> Partition<R> {
         let found = match lookup {
             Lookup::Known(found) => return Ok(found),
             Lookup::MaxTimestamp(bound) => self.view(|core| core.log.offset_of_max_timestamp(bound)).await,
-            Lookup::AtOrAfter(time, bound) => self.view(|core| core.log.offset_for_timestamp(time, bound)).await,
+            Lookup::AtOrAfter(time, bound, withheld) => {
+                let found = self.view(|core| core.log.offset_for_timestamp(time, bound)).await;
+                match (&found, withheld) {
+                    (Ok(None), Some(error)) => return Err(error),
+                    _ => found,
+                }
+            }
         };
         found.map(Found::of_record).map_err(|error| self.read_failed(&error).error)
     }
@@ -138,7 +146,10 @@ impl<R: Runtime> Core<R> {
             EARLIEST | EARLIEST_LOCAL => Ok(self.known(self.log.log_start())),
             MAX_TIMESTAMP => Ok(Lookup::MaxTimestamp(bound)),
             LATEST_TIERED => Ok(Lookup::Known(Found::of_record(None))),
-            time if time >= 0 => Ok(Lookup::AtOrAfter(time, bound)),
+            time if time >= 0 => {
+                let withheld = self.replica.latest_offset(claimed).err().map(errors::of_refusal);
+                Ok(Lookup::AtOrAfter(time, bound, withheld))
+            }
             _ => Err(ErrorCode::UnsupportedVersion),
         }
     }

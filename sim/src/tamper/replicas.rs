@@ -32,7 +32,8 @@ struct Place {
     member: (Node, i64),
 }
 
-fn calm(entries: &[Entry]) -> &[Entry] {
+/// What came before the first fault.
+pub(super) fn calm(entries: &[Entry]) -> &[Entry] {
     let fault = entries.iter().position(|entry| matches!(entry, Entry::Fault { .. }));
     &entries[..fault.unwrap_or(entries.len())]
 }
