@@ -1,4 +1,6 @@
 //! The seeded simulator of Wyrd.
+// What is printed goes through `cli::out`, which survives a reader that goes away.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod breaks;
 pub mod checkers;

@@ -179,9 +179,7 @@ pub fn run_seed(scenario: &Scenario, seed: u64, plant: Option<Plant>, options: &
 
 /// Runs `schedule`, which was recorded from a seed of `scenario`.
 pub fn run_schedule(scenario: &Scenario, schedule: &Schedule, options: &Options) -> Result<Run, CannotRun> {
-    let mut plan = scenario.draw(schedule.product_seed);
-    plan.schedule = schedule.clone();
-    run_plan(&plan, options)
+    run_plan(&scenario.draw(schedule.product_seed).with(schedule), options)
 }
 
 /// Runs `plan`.

@@ -5,11 +5,13 @@ mod drawn;
 mod load;
 mod shape;
 mod strata;
+mod world;
 
 pub use drawn::{Between, Drawn, Draws, Parameters, Scale, Used};
 pub use load::{Consumers, LogLoad, Producers, Records, Workload};
 pub use shape::{Cluster, ClusterShape, Topic};
 pub use strata::Stratum;
+pub use world::World;
 
 use std::collections::BTreeMap;
 

@@ -60,6 +60,28 @@ fn what_a_schedule_shrinks_to_is_written_beside_it() {
     assert_eq!(after, text);
 }
 
+/// Its file named the scenario only, so that it became another run, or none, with that.
+#[test]
+fn what_a_schedule_shrinks_to_replays_without_its_scenario() {
+    let directory = directory("shrunk-stands-alone");
+    let text = "name = \"mine\"\n[cluster]\nbrokers = 0\ncoordinators = 3\ntopics = []\n\
+                [[workload]]\nkind = \"sessions\"\nclients = 3\nends_per_minute = 20\n";
+    fs::write(directory.join("mine.toml"), text).expect("is written");
+    let arguments = ["shrink", "0", "--scenario", "mine.toml", "--plant", "late-watch", "--runs", "40"];
+    let done = wyrd_sim(&directory, &arguments);
+    let (said, told) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!(done.status.code(), Some(42), "{said}{told}");
+    assert!(said.contains("watch_order stays violated"), "{said}");
+    assert!(told.contains("  kept what struck before the violation: "), "each stage says what it achieved: {told}");
+    assert!(said.contains("schedule: mine-toml-0-shrunk.schedule (written just now)"), "{said}");
+    fs::remove_file(directory.join("mine.toml")).expect("was there");
+    assert_eq!(files(&directory), ["mine-toml-0-shrunk.schedule"]);
+    let done = wyrd_sim(&directory, &["replay", "mine-toml-0-shrunk.schedule"]);
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(42), "{told}");
+    assert!(told.contains("watch_order is violated") && !told.contains("another run"), "{told}");
+}
+
 /// It used to spend a minute on shrinking that nobody had asked for, and to leave two files without a word.
 #[test]
 fn a_failing_run_says_what_is_violated_and_how_to_go_on_and_leaves_no_file() {
@@ -145,6 +167,9 @@ fn what_cannot_be_used_is_told_at_once_with_the_nearest_right_thing() {
         (&["replay", "topic.schedule"], "there is no topic 'sinced'; did you mean 'synced'?"),
         (&["replay", "partition.schedule"], "did you mean cached-2"),
         (&["replay", "plant.schedule"], "did you mean 'ZK-3911'?"),
+        (&["shrink", "0", "--cpu-s", "0"], "0 is not in 1.."),
+        (&["shrink", "0", "--plant", "canery"], "did you mean 'canary'?"),
+        (&["demo", "--plant", "KIP-1O1"], "did you mean 'KIP-101'?"),
         (&["replay", "7x"], "'7x' is neither a seed nor a schedule's file"),
         (&["replay", "0", "--events", "--node", "broker-7"], "did you mean 'broker-"),
         (&["replay", "0", "--events", "--partition", "synced-7"], "did you mean synced-2"),

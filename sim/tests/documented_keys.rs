@@ -5,7 +5,7 @@
 
 use serde::de::DeserializeOwned;
 use wyrdlog::base::partition_state::Durability;
-use wyrdlog_sim::scenario::{ClusterShape, FaultMix, Phases, Scenario, Topic, Workload};
+use wyrdlog_sim::scenario::{Cluster, ClusterShape, FaultMix, Phases, Scenario, Topic, Workload, World};
 use wyrdlog_sim::schedule::{Action, BudgetMode, FaultEvent, Happening, Schedule, Shape, Trigger, Victim};
 
 const DOCUMENT: &str = include_str!("../../docs/SCENARIOS.md");
@@ -71,6 +71,7 @@ fn every_key_of_a_scenario_is_documented() {
 fn every_key_of_a_schedule_is_documented() {
     all_in("A schedule", &[keys::<Schedule>(), names::<BudgetMode>()].concat());
     all_in("`[[fault]]`", &keys::<FaultEvent>());
+    all_in("`[world]`", &[keys::<World>(), keys::<Cluster>()].concat());
     all_in("`when`", &[keys::<Trigger>(), names::<Happening>()].concat());
 }
 

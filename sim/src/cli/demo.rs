@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use wyrdlog::base::plants::Plant;
 
+use super::out::say;
+use super::progress::Progress;
 use super::shrink::{Budget, Spent};
-use super::{CLEAN, FAILED, Trouble, failure, names, shrink};
+use super::{CLEAN, Trouble, VACUOUS, failure, names, shrink};
 use crate::breaks::breaks;
 use crate::run::{Options, run_plan};
 use crate::scenario::{Plan, Scenario};
@@ -17,8 +19,9 @@ use crate::verdict::Property;
 const HUNT: Duration = Duration::from_secs(20);
 /// The most CPU time that is spent on looking at seeds without the planted bug.
 const NOTHING: Duration = Duration::from_secs(5);
-/// The most CPU time that is spent on shrinking.
-const SHRINK: Duration = Duration::from_secs(7);
+/// Shrinking takes so many polls and events of the engine at most, some seconds of CPU time, so that it
+/// comes to the same on every machine.
+const SHRINK_STEPS: u64 = 2_800_000;
 /// What is shrunk is to be worth it: seeds that draw fewer faults are passed over.
 const FAULTS_MIN: usize = 12;
 
@@ -29,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value = names::DEFAULT)]
     scenario: String,
     /// A planted bug; one that takes a few faults to show if none is named.
-    #[arg(long)]
+    #[arg(long, value_parser = names::plant)]
     plant: Option<Plant>,
     /// The same without any planted bug: nothing should be found.
     #[arg(long, conflicts_with = "plant")]
@@ -46,34 +49,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
     let shown = if has_brokers { Plant::Kip101 } else { Plant::Zk3911 };
     let plant = (!arguments.no_plant).then(|| arguments.plant.unwrap_or(shown));
     match plant {
-        Some(plant) => println!("Wyrd with a planted bug, '{plant}', in scenario '{}'.\n", arguments.scenario),
-        None => println!("Wyrd without any planted bug, in scenario '{}'.\n", arguments.scenario),
+        Some(plant) => say!("hunting a planted bug, {plant}, in scenario {}:", arguments.scenario),
+        None => say!("looking for a bug where none is planted, in scenario {}:", arguments.scenario),
     }
     let Some((plan, property)) = hunt(&scenario, plant, arguments.seed)? else {
-        println!("\nnothing was found");
-        return Ok(FAILED);
+        say!("nothing was found");
+        return Ok(VACUOUS);
     };
-    println!("\nshrinking its {} faults, for {} s at most:", plan.schedule.faults.len(), SHRINK.as_secs());
+    let file = failure::file_of(&plan.schedule, "-demo");
+    names::writable(&file)?;
+    say!("shrinking its {} faults:", plan.schedule.faults.len());
     let spent = Spent::default();
-    let (shrunk, verdict) = shrink::shrink_plan(&plan, Some(property), Budget::of(SHRINK), &spent, &mut |progress| {
-        if progress.done {
-            println!("  {}: {} faults left after {} runs", progress.stage, progress.faults, progress.runs);
-        }
-    })?;
-    let count = shrunk.schedule.faults.len();
-    println!(
-        "{} faults shrank to {count} in {} runs and {:.1} s of CPU{}\n",
-        plan.schedule.faults.len(),
-        shrunk.runs,
-        spent.cpu.get().as_secs_f64(),
-        if shrunk.one_minimal { ", and none of them can go" } else { ", when the time was spent" },
-    );
-    if let Some(violation) = verdict.violations.iter().find(|violation| violation.property == shrunk.property) {
-        println!("{violation}");
-    }
-    print!("{}", failure::faults(&shrunk.schedule));
-    let file = failure::write_schedule(&shrunk.schedule, "-demo")?;
-    println!("schedule: {file} (written just now)\nreplay:   cargo sim replay {file}");
+    let budget = Budget { cpu: Duration::MAX, runs: u64::MAX, steps: SHRINK_STEPS, scheduling_seeds: 2 };
+    let left = shrink::shrink_plan(&plan, Some(property), budget, &spent, &mut |line| say!("{line}"))?;
+    say!("{}", shrink::describe(&plan, &left, &spent));
+    failure::write_schedule(&file, &left.shrunk.schedule, &left.verdict)?;
+    say!("schedule: {file} (written just now)");
+    say!("replay:   cargo sim replay {file}");
+    say!("{}", failure::look(&left.verdict, &file));
     Ok(CLEAN)
 }
 
@@ -87,21 +80,24 @@ fn hunt(scenario: &Scenario, plant: Option<Plant>, first: u64) -> Result<Option<
     for seed in first.. {
         let mut plan = scenario.draw(seed);
         plan.schedule.plant = plant.map(|plant| plant.id().to_owned());
-        let faults = plan.schedule.faults.len();
-        if faults < FAULTS_MIN {
-            println!("seed {seed}: passed over, it draws only {faults} faults");
+        let faults = failure::count(plan.schedule.faults.len(), "fault");
+        if plan.schedule.faults.len() < FAULTS_MIN {
+            say!("  seed {seed}: passed over, it draws only {faults}");
             continue;
         }
+        failure::watch(&plan, None);
+        let progress = Progress::begin(&format!("running seed {seed}"), None);
         let (run, cpu) = cpu_time::measured(|| run_plan(&plan, &options));
+        progress.end();
         let verdict = run?.verdict;
         spent += cpu;
         let mut broken = verdict.violated();
         broken.violated.retain(|property| expected.contains(property));
         if let Some(property) = broken.first() {
-            println!("seed {seed}: {faults} faults drawn, FAILED: {property} is violated");
+            say!("  seed {seed}: {faults} drawn, FAILED: {property} is violated");
             return Ok(Some((plan, property)));
         }
-        println!("seed {seed}: {faults} faults drawn, passed");
+        say!("  seed {seed}: {faults} drawn, passed");
         if spent >= limit {
             break;
         }

@@ -9,7 +9,7 @@ use crate::narrate::names::enumerate;
 use crate::narrate::{Names, fault, firsts, went_wrong_ns};
 use crate::observed::seconds;
 use crate::run::Verdict;
-use crate::scenario::Plan;
+use crate::scenario::{Plan, Workload};
 use crate::schedule::Schedule;
 
 /// How many properties are printed with their evidence.
@@ -37,12 +37,36 @@ pub(super) fn watch(plan: &Plan, file: Option<&str>) {
     watchdog::on_hang(move |_| tell!("replay:   cargo sim replay {subject}"));
 }
 
-/// Writes the schedule of a failing seed; gives the file's path.
-pub(super) fn write_schedule(schedule: &Schedule, suffix: &str) -> Result<String, Trouble> {
+/// The file for the schedule of a seed.
+pub(super) fn file_of(schedule: &Schedule, suffix: &str) -> String {
     let scenario: String = schedule.scenario.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let file = format!("{scenario}-{}{suffix}.schedule", schedule.seed);
-    names::write(&file, &format!("{}{}", recorded::line(None), schedule.print()))?;
-    Ok(file)
+    format!("{scenario}-{}{suffix}.schedule", schedule.seed)
+}
+
+/// Writes the schedule of a failing run, and what it was.
+pub(super) fn write_schedule(file: &str, schedule: &Schedule, verdict: &Verdict) -> Result<(), Trouble> {
+    names::write(file, &format!("{}{}", recorded::line(Some(&verdict.schedule_hash)), schedule.print()))
+}
+
+/// How many of something.
+pub(super) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// How large the world of a plan is.
+pub(super) fn size(plan: &Plan) -> String {
+    let partitions = plan.cluster.topics.iter().map(|topic| topic.partitions).sum::<u32>();
+    let clients = plan.workloads.iter().map(Workload::clients).sum::<u32>();
+    let horizon_ms = plan.schedule.horizon_ms.unwrap_or(u64::MAX).min(plan.phases.total_ms());
+    let numbers = [
+        (plan.cluster.coordinators, "coordinator"),
+        (plan.cluster.brokers, "broker"),
+        (partitions, "partition"),
+        (clients, "client"),
+    ];
+    let there = numbers.into_iter().filter(|(number, _)| *number > 0);
+    let there: Vec<String> = there.map(|(number, what)| count(number as usize, what)).collect();
+    format!("{}, {:.1} s", there.join(", "), horizon_ms as f64 / 1e3)
 }
 
 /// The failure of a run of `plan`, which was drawn from a seed or read from `file`.
@@ -52,10 +76,15 @@ pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: Option<&str>) -> St
     let subject = subject(plan, file);
     let (commit, hash) = (recorded::commit(), &verdict.schedule_hash);
     let _ = writeln!(text, "replay:   cargo sim replay {subject} --commit {commit} --hash {hash}");
-    let (from, until) = around(went_wrong_or_ended_ns(verdict));
-    let _ = writeln!(text, "look:     cargo sim replay {subject} --events --from {from} --until {until}");
+    let _ = writeln!(text, "{}", look(verdict, &subject));
     let _ = writeln!(text, "shrink:   cargo sim shrink {subject}");
     text
+}
+
+/// The line that looks at what happened around the violation.
+pub(super) fn look(verdict: &Verdict, subject: &str) -> String {
+    let (from, until) = around(went_wrong_or_ended_ns(verdict));
+    format!("look:     cargo sim replay {subject} --events --from {from} --until {until}")
 }
 
 /// What is violated: each property once.

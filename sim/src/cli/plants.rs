@@ -157,11 +157,16 @@ fn hunt(scenario: &Scenario, plant: Plant, seeds: std::ops::Range<u64>, tried: i
     let mut hunt = Hunt::default();
     let mut spent = Duration::ZERO;
     for seed in seeds {
-        let (run, cpu) = cpu_time::measured(|| run_seed(scenario, seed, Some(plant), &Options::default()));
-        let verdict = run?.verdict;
+        // What is judged after every event ends the run; what was violated in all is seen when it is caught.
+        let options = Options { stop_at: breaks(plant).iter().copied().collect(), ..Options::default() };
+        let (run, cpu) = cpu_time::measured(|| run_seed(scenario, seed, Some(plant), &options));
+        let mut verdict = run?.verdict;
         tried();
         hunt.seeds += 1;
         spent += cpu;
+        if verdict.cut_short {
+            verdict = run_seed(scenario, seed, Some(plant), &Options::default())?.verdict;
+        }
         let executed = verdict.plant_taken > 0;
         hunt.taken += u64::from(executed);
         let violated = verdict.violated().violated;

@@ -55,6 +55,15 @@ impl Progress {
         self.message = message;
     }
 
+    /// Lets `write` print a line that stays.
+    pub(super) fn aside(&mut self, write: impl FnOnce()) {
+        self.told = Instant::now();
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     fn line(&mut self) {
         if self.bar.is_some() || self.told.elapsed() < self.wait {
             return;

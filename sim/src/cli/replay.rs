@@ -11,7 +11,7 @@ use crate::fit;
 use crate::narrate::{Filter, Names, timeline};
 use crate::run::{Options, Run, run_plan};
 use crate::scenario::Plan;
-use crate::schedule::parse_partition;
+use crate::schedule::{Schedule, parse_partition};
 use crate::sweep::cpu_time;
 
 /// What `replay` is told.
@@ -19,7 +19,7 @@ use crate::sweep::cpu_time;
 pub(super) struct Arguments {
     /// A seed, or a schedule's file.
     what: String,
-    /// A scenario's name or file; a schedule names its own.
+    /// A scenario's name or file; a schedule carries or names its own.
     #[arg(long)]
     scenario: Option<String>,
     /// A planted bug to switch on.
@@ -73,8 +73,16 @@ pub(super) fn plan_of(what: &str, scenario: Option<&str>, plant: Option<Plant>) 
         Ok(seed) => names::scenario(scenario.unwrap_or(names::DEFAULT))?.draw(seed),
         Err(_) => {
             let schedule = names::schedule(what)?;
-            let mut plan = names::scenario(scenario.unwrap_or(&schedule.scenario))?.draw(schedule.product_seed);
-            plan.schedule = schedule;
+            let plan = match scenario {
+                // Who names a scenario wants another world than the file's.
+                Some(name) => {
+                    names::scenario(name)?.draw(schedule.product_seed).with(&Schedule { world: None, ..schedule })
+                }
+                None => match Plan::of(schedule.clone()) {
+                    Some(plan) => plan,
+                    None => names::scenario(&schedule.scenario)?.draw(schedule.product_seed).with(&schedule),
+                },
+            };
             fit::check(&plan).map_err(|error| format!("{what}: {error}"))?;
             plan
         }

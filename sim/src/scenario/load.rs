@@ -167,6 +167,21 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// Leaves half of its clients; whether there was more than one.
+    pub(super) fn halve(&mut self) -> bool {
+        match self {
+            Workload::ProduceConsume(LogLoad { clients, .. })
+            | Workload::Registers { clients, .. }
+            | Workload::Sessions { clients, .. } => {
+                let several = *clients > 1;
+                *clients = clients.div_ceil(2);
+                several
+            }
+        }
+    }
+}
+
 impl Workload<Drawn> {
     /// That of one seed, on a cluster whose segments have so many bytes.
     pub(super) fn draw(&self, segment_bytes: u64, draws: &mut Draws) -> Workload {

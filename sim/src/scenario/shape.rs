@@ -59,7 +59,8 @@ pub struct ClusterShape {
 }
 
 /// A cluster without anything left open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// Coordinator servers, with ids from 1.
     pub coordinators: u32,
@@ -72,6 +73,7 @@ pub struct Cluster {
     /// `log.segment.bytes`.
     pub segment_bytes: u64,
     /// `log.retention.bytes`; none keeps everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
     /// `log.retention.check.interval.ms`.
     pub retention_interval_ms: u64,
@@ -88,8 +90,10 @@ pub struct Cluster {
     /// How long a sync of a disk takes, in microseconds.
     pub sync_latency_us: u64,
     /// How many times PCT changes priorities among tasks; none for a uniform choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change_points: Option<u32>,
     /// The topics.
+    #[serde(default)]
     pub topics: Vec<Topic>,
 }
 

@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::file_error::FileError;
+use crate::scenario::World;
 
 /// The version of the file that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -97,6 +98,10 @@ pub struct Schedule {
     /// The faults.
     #[serde(default, rename = "fault")]
     pub faults: Vec<FaultEvent>,
+    /// The scenario with everything that was drawn of it; where absent, it is drawn from the scenario of
+    /// that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<World>,
 }
 
 fn whole() -> u32 {
@@ -118,6 +123,7 @@ impl Schedule {
             workload_per_mille: whole(),
             horizon_ms: None,
             faults: Vec::new(),
+            world: None,
         }
     }
 
@@ -133,6 +139,9 @@ impl Schedule {
         if schedule.faults.len() > FAULTS_MAX {
             let message = format!("{} faults are more than {FAULTS_MAX}", schedule.faults.len());
             return Err(at_top(message, "shrink the schedule first"));
+        }
+        if let Some((message, remedy)) = schedule.world.as_ref().and_then(World::contradiction) {
+            return Err(at_top(message, &remedy));
         }
         let mut ids = BTreeSet::new();
         if let Some(twice) = schedule.ids().find(|id| !ids.insert(*id)) {
@@ -185,6 +194,9 @@ impl Schedule {
             if let Some(for_ms) = fault.for_ms {
                 text += &format!("for_ms = {for_ms}\n");
             }
+        }
+        if let Some(world) = &self.world {
+            text += &format!("\n{}", world.print());
         }
         text
     }

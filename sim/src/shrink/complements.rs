@@ -24,13 +24,13 @@ impl Shrinker<'_> {
         })
     }
 
-    /// Leaves out one fault after the other until none can go. Gives back whether that was tried to the
-    /// end.
-    pub(super) fn leave_out_single_faults(&mut self) -> bool {
+    /// Leaves out one fault after the other until none can go, or `share` of the budget is spent. Gives
+    /// back whether that was tried to the end.
+    pub(super) fn leave_out_single_faults(&mut self, share: f64) -> bool {
         let mut at = 0;
         let mut kept = 0;
         while kept < self.best.faults.len() {
-            if self.spent() >= 1.0 {
+            if self.spent() >= share {
                 return false;
             }
             at %= self.best.faults.len();
@@ -42,6 +42,6 @@ impl Shrinker<'_> {
                 at += 1;
             }
         }
-        self.spent() < 1.0
+        self.spent() < share
     }
 }

@@ -4,8 +4,8 @@
 //! violation; `anchor` ties it to the instants at which it did, so that leaving out one fault moves no
 //! other; `suffix` tries the last few alone; `earlier` moves
 //! them to the beginning of the run; `complements` leaves out what can go, in order of time;
-//! `research` draws few faults anew, of the same kinds, where leaving out led nowhere; `simplify` makes
-//! what is left smaller. After each success the run is cut shortly after the violation, so that the next
+//! `research` draws few faults anew, of the same kinds, where leaving out led nowhere; then single faults
+//! are left out; `simplify` makes what is left smaller, the world included. After each success the run is cut shortly after the violation, so that the next
 //! candidate costs less.
 //!
 //! A candidate may change the order of tasks and so miss a race by accident: it is tried under several
@@ -33,10 +33,13 @@ use crate::verdict::Property;
 const AFTER_VIOLATION_MS: u64 = 3_000;
 /// So few faults are understood at a glance: nothing is drawn anew for fewer.
 const FEW: usize = 3;
-/// Leaving out alone may take so much of the budget.
-const SHARE_OF_DELETION: f64 = 0.5;
+/// Leaving out ever smaller parts ends when so much of the budget is spent.
+const SHARE_OF_DELETION: f64 = 0.2;
 /// Drawing anew ends when so much of the budget is spent.
-const SHARE_OF_RESEARCH: f64 = 0.85;
+const SHARE_OF_RESEARCH: f64 = 0.7;
+/// Leaving out single faults ends when so much of the budget is spent, while any that are left can be made
+/// smaller.
+const SHARE_OF_SINGLES: f64 = 0.9;
 
 /// A fault that struck.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub enum Stage {
     Complements,
     /// Drawing few faults of the same kinds anew.
     Research,
+    /// Leaving out one fault after the other.
+    Singles,
     /// Making what is left smaller.
     Simplified,
 }
@@ -100,6 +105,7 @@ impl fmt::Display for Stage {
             Stage::Earlier => "moved what is left to the beginning",
             Stage::Complements => "left out what can go",
             Stage::Research => "drew few faults of the same kinds anew",
+            Stage::Singles => "left out single faults",
             Stage::Simplified => "made what is left smaller",
         })
     }
@@ -139,7 +145,7 @@ pub struct Shrunk {
     pub property: Property,
     /// How many runs it took.
     pub runs: u64,
-    /// How many faults were left before any was drawn anew.
+    /// How many faults were left when all that was done was to leave some out.
     pub by_deletion: usize,
     /// Whether no single fault can be left out: tried, unless the budget ran out before.
     pub one_minimal: bool,
@@ -174,10 +180,15 @@ pub fn shrink(
     shrinker.work_off(Stage::Suffix, Shrinker::keep_the_last);
     shrinker.work_off(Stage::Earlier, Shrinker::move_to_the_beginning);
     shrinker.work_off(Stage::Complements, Shrinker::leave_out_parts);
-    let by_deletion = shrinker.best.faults.len();
-    shrinker.work_off(Stage::Research, Shrinker::search_again);
+    let mut by_deletion = shrinker.best.faults.len();
+    let drawn_anew = shrinker.work_off(Stage::Research, Shrinker::search_again);
+    shrinker.work_off(Stage::Singles, |shrinker| shrinker.leave_out_single_faults(SHARE_OF_SINGLES));
+    if !drawn_anew {
+        by_deletion = shrinker.best.faults.len();
+    }
     shrinker.work_off(Stage::Simplified, Shrinker::simplify);
-    let one_minimal = shrinker.leave_out_single_faults();
+    let one_minimal = shrinker.leave_out_single_faults(1.0);
+    shrinker.cut_shortly_after();
     let Shrinker { best: schedule, property, runs, .. } = shrinker;
     Ok(Shrunk { schedule, property, runs, by_deletion, one_minimal })
 }
@@ -199,10 +210,11 @@ impl Shrinker<'_> {
         (self.caller.spent)()
     }
 
-    fn work_off(&mut self, stage: Stage, work: fn(&mut Self)) {
+    fn work_off<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
         self.tell(stage, false);
-        work(self);
+        let result = work(self);
         self.tell(stage, true);
+        result
     }
 
     fn tell(&mut self, stage: Stage, done: bool) {

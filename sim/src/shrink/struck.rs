@@ -2,7 +2,11 @@
 //! out gives the same run up to the violation, because no fault draws what another one would have.
 
 use super::Shrinker;
+use crate::scenario::{Phases, World};
 use crate::schedule::Schedule;
+
+/// The phase of faults lasts so many virtual milliseconds longer than the last of them.
+const AFTER_LAST_MS: u64 = 1_000;
 
 impl Shrinker<'_> {
     pub(super) fn keep_what_struck(&mut self) {
@@ -15,6 +19,7 @@ impl Shrinker<'_> {
         self.accept_places(&places, 1);
         if !self.seen.ended_there {
             self.cut();
+            self.shorten_phases();
         }
     }
 
@@ -25,6 +30,22 @@ impl Shrinker<'_> {
             if self.accept(Schedule { horizon_ms: Some(whole_ms * quarters / 4), ..self.best.clone() }, 1) {
                 return;
             }
+        }
+    }
+
+    /// What only the end of a run shows, shows sooner when nothing is waited for after the last fault.
+    pub(super) fn shorten_phases(&mut self) {
+        let Some(world) = self.best.world.clone().filter(|_| self.best.horizon_ms.is_none()) else { return };
+        let ends = self.best.faults.iter().zip(&self.seen.strikes).filter_map(|(fault, strike)| {
+            Some(strike.as_ref()?.at_ns / 1_000_000 + fault.for_ms.unwrap_or(0) + AFTER_LAST_MS)
+        });
+        let ends_ms = ends.max().unwrap_or(0);
+        let Phases { warm_up_ms, faults_ms, .. } = world.phases;
+        let needed_ms = ends_ms.saturating_sub(warm_up_ms);
+        if needed_ms < faults_ms {
+            let phases = Phases { faults_ms: needed_ms, ..world.phases };
+            let world = Some(World { phases, ..world });
+            self.accept(Schedule { world, ..self.best.clone() }, self.scheduling_seeds);
         }
     }
 }

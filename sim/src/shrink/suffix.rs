@@ -10,7 +10,9 @@ impl Shrinker<'_> {
     pub(super) fn keep_the_last(&mut self) {
         let places = self.in_order_of_time();
         for last in LAST.into_iter().filter(|last| *last < places.len()) {
-            if self.accept_places(&places[places.len() - last..], self.scheduling_seeds) {
+            // So many are left out better one part after the other.
+            let tries = if last < 4 { self.scheduling_seeds } else { 1 };
+            if self.accept_places(&places[places.len() - last..], tries) {
                 return;
             }
         }

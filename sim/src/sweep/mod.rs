@@ -243,13 +243,14 @@ fn work(plan: &Plan, left: &Mutex<VecDeque<u64>>, done: &Sender<Result<Swept, Ca
 
 /// Runs one seed as a sweep does.
 pub fn sweep_one(plan: &Plan, seed: u64) -> Result<Swept, CannotRun> {
-    let options = Options { keep_record: plan.tamper, ..Options::default() };
+    let stop_at = if plan.until_failure { Property::ALL.iter().copied().collect() } else { BTreeSet::new() };
+    let options = Options { keep_record: plan.tamper, stop_at, ..Options::default() };
     let (run, cpu) = cpu_time::measured(|| run_seed(&plan.scenario, seed, plan.plant, &options));
     let run = run?;
     let mut swept =
         Swept { verdict: run.verdict, cpu, diverged: None, unnoticed: Vec::new(), tampered: BTreeSet::new() };
     if is_run_again(seed) {
-        let again = run_seed(&plan.scenario, seed, plan.plant, &Options::default())?.verdict;
+        let again = run_seed(&plan.scenario, seed, plan.plant, &Options { keep_record: false, ..options })?.verdict;
         swept.diverged = (again != swept.verdict).then_some(again.schedule_hash);
     }
     if let Some(record) = run.record.filter(|_| swept.verdict.passed()) {
@@ -275,7 +276,9 @@ pub fn canary_of(scenario: &Scenario) -> Plant {
 pub fn find_canary(scenario: &Scenario, from: u64, mut progress: impl FnMut()) -> Result<Option<u64>, CannotRun> {
     let plant = canary_of(scenario);
     for seed in from..from + CANARY_SEEDS {
-        let passed = run_seed(scenario, seed, Some(plant), &Options::default())?.verdict.passed();
+        let stop_at = Property::ALL.iter().copied().collect();
+        let passed =
+            run_seed(scenario, seed, Some(plant), &Options { stop_at, ..Options::default() })?.verdict.passed();
         progress();
         if !passed {
             return Ok(Some(seed));
