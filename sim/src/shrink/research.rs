@@ -1,5 +1,5 @@
 //! Where leaving out leads nowhere, the run is an accident that few faults would bring about more simply:
-//! one to three faults are drawn anew, of the kinds, targets and spans that are left, early and close to
+//! a few faults are drawn anew, of the kinds, targets and spans that are left, early and close to
 //! each other, for a short run in another order of tasks. Later, some are in place of that the commonest:
 //! a node that stops, pauses, is cut off or slow. The plant and the property stay, and so does everything
 //! else of the schedule.
@@ -16,6 +16,8 @@ const ROUND_MS: u64 = 3_000;
 const ROUND: u64 = 60;
 /// So many schedules are drawn before the commonest faults are among them.
 const OWN_KINDS: u64 = 30;
+/// How many faults are drawn then.
+const COUNTS: [usize; 6] = [2, 3, 3, 4, 6, 8];
 /// How long the commonest faults last, in virtual milliseconds.
 const SPANS_MS: [u64; 5] = [40, 200, 800, 2_000, 5_000];
 /// The most that two faults are apart.
@@ -36,35 +38,44 @@ const FOLLOWS: [Happening; 8] = [
 impl Shrinker<'_> {
     /// Gives back whether anything that was drawn anew is left.
     pub(super) fn search_again(&mut self) -> bool {
-        let (mut drawn, mut found) = (0, false);
+        let (pool, mut drawn, mut found) = (self.in_order_of_time(), 0, false);
+        let pool: Vec<FaultEvent> = pool.into_iter().map(|place| self.best.faults[place].clone()).collect();
         while self.best.faults.len() > FEW && self.spent() < SHARE_OF_RESEARCH {
-            // Where three do not bring it about, one more may, and is better than many.
-            let most = (FEW as u64 + drawn / ROUND).min(self.best.faults.len() as u64 - 1);
-            let candidate = self.few(drawn, most);
+            let candidate = self.few(&pool, drawn);
             drawn += 1;
-            found |= self.accept(candidate, 1);
+            if self.accept(candidate, 1) {
+                found = true;
+                self.leave_out_single_faults(SHARE_OF_RESEARCH);
+            }
         }
         found
     }
 
-    /// At most `most` faults of those that are left.
-    fn few(&self, nth: u64, most: u64) -> Schedule {
+    /// Fewer faults than are left, of those in `pool`: a few, or, where a few do not bring it about, some more
+    /// that are as close to each other, most of which can be left out then.
+    fn few(&self, pool: &[FaultEvent], nth: u64) -> Schedule {
         let mut draw = Draw::new(self.drawn.seed, &format!("search again {nth}"));
-        let count = draw.between(1.max(most.saturating_sub(2)), most) as usize;
-        let mut places = self.in_order_of_time();
+        let count = if nth < OWN_KINDS {
+            draw.between(1, FEW as u64) as usize
+        } else {
+            draw.pick(&COUNTS).copied().unwrap_or(FEW)
+        };
+        let count = count.min(self.best.faults.len() - 1);
+        let mut places: Vec<usize> = (0..pool.len()).collect();
         while places.len() > count {
             // The last ones are likelier to matter: of two that are drawn, the earlier one goes.
             let (a, b) = (draw.below(places.len() as u64) as usize, draw.below(places.len() as u64) as usize);
             places.remove(a.min(b));
         }
+        let apart_ms_max = APART_MS_MAX / count.div_ceil(FEW).max(1) as u64;
         let mut at_ms = draw.between(FIRST_MS.0, FIRST_MS.1);
         let mut faults = Vec::new();
         for place in places {
-            let mut fault = self.anew(place, at_ms, !faults.is_empty(), &mut draw);
-            if nth >= OWN_KINDS && draw.percent(50) {
+            let mut fault = self.anew(&pool[place], at_ms, !faults.is_empty(), &mut draw);
+            if nth >= OWN_KINDS && draw.percent(30) {
                 self.make_common(&mut fault, &mut draw);
             }
-            at_ms += if draw.percent(40) { draw.between(0, 50) } else { draw.between(0, APART_MS_MAX) };
+            at_ms += if draw.percent(40) { draw.between(0, 50) } else { draw.between(0, apart_ms_max) };
             faults.push(fault);
         }
         let horizon_ms = at_ms + ROUND_MS * (1 + nth / ROUND);
@@ -74,9 +85,8 @@ impl Shrinker<'_> {
         Schedule { scheduling_seed, horizon_ms, faults, ..self.best.clone() }
     }
 
-    /// The fault at `place`, as it was drawn or as it is tied down, from `at_ms` on.
-    fn anew(&self, place: usize, at_ms: u64, follows: bool, draw: &mut Draw) -> FaultEvent {
-        let tied = &self.best.faults[place];
+    /// The fault as it was drawn or as it is `tied` down, from `at_ms` on.
+    fn anew(&self, tied: &FaultEvent, at_ms: u64, follows: bool, draw: &mut Draw) -> FaultEvent {
         let drawn = self.drawn.faults.iter().find(|fault| fault.id == tied.id).unwrap_or(tied);
         let mut fault = if draw.percent(70) { drawn.clone() } else { tied.clone() };
         let delay_ms = if draw.percent(60) { draw.between(0, 20) } else { draw.between(0, 400) };
