@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A simulation allocates and frees some hundred thousand small pieces a second.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     wyrdlog_sim::cli::main()
 }
