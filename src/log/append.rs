@@ -183,11 +183,12 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let (base_offset, segments) = (self.log_end, self.segments.len());
         if !bytes.is_empty() {
             self.roll_if_full(bytes.len() as u64, next_offset)?;
-            let directory = self.directory.clone();
             let segment = self.active();
-            let written = segment.file.write_at(segment.size, &[IoSlice::new(&bytes)]);
-            let path = segment.path(&directory);
-            self.fail(written.map_err(LogError::io(&path, "append to")))?;
+            if let Err(error) = segment.file.write_at(segment.size, &[IoSlice::new(&bytes)]) {
+                let directory = self.directory.clone();
+                let path = self.active().path(&directory);
+                return self.fail(Err(LogError::io(&path, "append to")(error)));
+            }
             self.take_in(&bytes);
             assert_eq!(self.log_end, next_offset);
             self.tail.push(base_offset, next_offset, bytes.clone(), self.config.tail_bytes);

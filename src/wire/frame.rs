@@ -12,8 +12,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// The length of the prefix.
 pub const PREFIX_BYTES: usize = 4;
-/// The least room that is offered to a read, and all that an idle connection holds.
+/// The room that is made for reads, and all that an idle connection holds.
 const READ_BYTES_MIN: usize = 4 * 1024;
+/// With so much room left, and enough for a frame as large as the one before, no more is made: small
+/// frames share a piece of memory.
+const ROOM_BYTES_MIN: usize = 512;
 /// The most room that is offered on the strength of the frames before.
 const READ_BYTES_LEARNED_MAX: usize = 256 * 1024;
 
@@ -60,7 +63,7 @@ impl FrameDecoder {
         let have = self.buffer.len();
         let missing = match self.announced() {
             Some(Ok(announced)) => (announced + PREFIX_BYTES).saturating_sub(have),
-            Some(Err(_)) | None => READ_BYTES_MIN,
+            Some(Err(_)) | None => self.last_frame_bytes.max(ROOM_BYTES_MIN),
         };
         let free = self.buffer.capacity() - have;
         if free == 0 || free < missing.min(READ_BYTES_MIN) {
@@ -254,6 +257,18 @@ mod tests {
             decoder.room().extend_from_slice(&[0; 32]);
             assert_eq!(decoder.next_frame(), Err(error));
         }
+    }
+
+    #[test]
+    fn small_frames_share_a_piece_of_memory() {
+        let mut decoder = FrameDecoder::new(1 << 20);
+        let mut pieces = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            decoder.room().extend_from_slice(&frame(&[1; 96]));
+            let taken = decoder.next_frame().expect("valid").expect("whole");
+            pieces.insert(taken.as_ptr() as usize / (2 * READ_BYTES_MIN));
+        }
+        assert!(pieces.len() <= 2, "{}", pieces.len());
     }
 
     #[test]
