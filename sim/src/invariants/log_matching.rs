@@ -20,7 +20,7 @@ use wyrdlog::base::event::{AppendedBatch, Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::LeaderEpoch;
 
 use super::model::{Model, Partition};
-use super::replica_log::{describe, same};
+use super::replica_log::{describe, first_from_the_end, same};
 use super::{Depth, Invariant, Seen, World};
 use crate::observed::Node;
 use crate::verdict::{Findings, Property};
@@ -111,8 +111,9 @@ impl LogMatching {
         if partition.unclean || world.budget.is_beyond(at) || replica.log.end < high_watermark {
             return;
         }
-        let end = partition.committed.partition_point(|batch| batch.last_offset < high_watermark);
-        let committed = &partition.committed[..end];
+        let committed = &partition.committed;
+        let end = first_from_the_end(committed.len(), |at| committed[at].last_offset < high_watermark);
+        let committed = &committed[..end];
         let lacks = |batch: &&AppendedBatch| !replica.log.holds(batch);
         let missing = match world.depth {
             Depth::Incremental => committed.last().filter(lacks),

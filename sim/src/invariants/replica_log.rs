@@ -98,7 +98,7 @@ impl ReplicaLog {
     /// The batch that holds `offset`.
     #[must_use]
     pub fn at(&self, offset: i64) -> Option<&AppendedBatch> {
-        let at = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let at = first_from_the_end(self.batches.len(), |at| self.batches[at].last_offset < offset);
         self.batches.get(at).filter(|batch| batch.base_offset <= offset)
     }
 
@@ -110,9 +110,32 @@ impl ReplicaLog {
 
     /// The batches from the one that holds `offset` on.
     pub fn from(&self, offset: i64) -> impl Iterator<Item = &AppendedBatch> {
-        let at = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let at = first_from_the_end(self.batches.len(), |at| self.batches[at].last_offset < offset);
         self.batches.range(at..)
     }
+}
+
+/// The first of `len` places that is not below, where all that are below come first. Almost always what
+/// is asked for is near the end of a long log: the search begins there.
+pub(super) fn first_from_the_end(len: usize, is_below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high, mut step) = (0, len, 1);
+    while high > 0 {
+        let at = high.saturating_sub(step);
+        if is_below(at) {
+            low = at + 1;
+            break;
+        }
+        (high, step) = (at, 2 * step);
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_below(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// Whether two batches are the same bytes at the same place.
@@ -140,6 +163,15 @@ mod tests {
         log.append(batch(2, 4, 1), 5);
         log.append(batch(5, 5, 2), 6);
         log
+    }
+
+    #[test]
+    fn a_search_from_the_end_finds_what_a_search_in_halves_finds() {
+        for len in 0..70 {
+            for below in 0..=len {
+                assert_eq!(first_from_the_end(len, |at| at < below), below, "{below} of {len}");
+            }
+        }
     }
 
     #[test]
