@@ -118,7 +118,12 @@ impl<'h> Around<'h> {
         let mut states = self.met.states_during(partition, self.from_ns, *time_ns);
         let Some((at_ns, first)) = states.next() else { return true };
         let leads = |state: &wyrdlog::base::partition_state::PartitionState| state.leader == Some(*broker);
-        *at_ns > self.from_ns || !leads(first) || states.any(|(_, state)| state.leader_epoch != first.leader_epoch)
+        // A broker makes the partitions that it learns of one after the other.
+        let is_young = first.partition_epoch == 0 && *at_ns + self.met.made_ns > self.from_ns;
+        is_young
+            || *at_ns > self.from_ns
+            || !leads(first)
+            || states.any(|(_, state)| state.leader_epoch != first.leader_epoch)
     }
 
     /// Whether an earlier batch of the same client was refused, so that this one came out of its order.

@@ -54,7 +54,9 @@ pub fn judged_sends(met: &ClusterHistory, log: &KafkaHistory) -> Vec<OpId> {
 fn calm_of_log(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u64)> {
     let created_ns = |name| met.states.get(name).and_then(|states| states.first()).map(|(at_ns, _)| *at_ns);
     let created_ns: Option<Vec<u64>> = log.partitions.iter().map(created_ns).collect();
-    created_ns.and_then(|all| all.into_iter().max()).map_or(Vec::new(), |last_ns| met.calm(last_ns + YOUNG_NS))
+    created_ns
+        .and_then(|all| all.into_iter().max())
+        .map_or(Vec::new(), |last_ns| met.calm(last_ns + met.made_ns + YOUNG_NS))
 }
 
 fn is_judged(log: &KafkaHistory, op: OpId, calm: &[(u64, u64)], patience_ns: u64) -> bool {

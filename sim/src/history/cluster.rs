@@ -71,6 +71,8 @@ pub struct ClusterHistory {
     pub session_timeout_ns: u64,
     /// For how long after a disturbance the cluster may still be busy with it, in nanoseconds.
     pub settle_ns: u64,
+    /// How long brokers may take to make the directories of new partitions, one after the other.
+    pub made_ns: u64,
     /// How long an answer may take while nothing disturbs, without a producer's linger, in nanoseconds.
     pub answer_ns: u64,
     /// `linger.ms` of the producers, in nanoseconds.

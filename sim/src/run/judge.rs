@@ -23,6 +23,8 @@ use crate::watcher::Occasions;
 /// A request that nothing disturbs is answered within so long, and what follows: less than the shortest
 /// time-out that might bring forward what is stuck.
 const ANSWER_NS: u64 = 300_000_000;
+/// A new partition takes so many syncs at most, and a broker makes one after the other (measured: about eight).
+const SYNCS_TO_MAKE: u64 = 10;
 /// So many round trips and syncs, behind others that wait for the same.
 const ROUND_TRIPS: u64 = 20;
 
@@ -188,6 +190,8 @@ impl Driver<'_> {
         let (phases, shape) = (self.plan.phases, &self.plan.cluster);
         met.session_timeout_ns = shape.session_timeout_ms * 1_000_000;
         met.settle_ns = self.bound_ns() - (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
+        let partitions: u64 = shape.topics.iter().map(|topic| u64::from(topic.partitions)).sum();
+        met.made_ns = SYNCS_TO_MAKE * partitions * shape.sync_latency_us * 1_000;
         let round_trip_us = 2 * (shape.link_latency_us + shape.link_jitter_us);
         met.answer_ns = ANSWER_NS + ROUND_TRIPS * 1_000 * (round_trip_us + shape.sync_latency_us);
         let linger_ms = self.plan.workloads.iter().map(Workload::linger_ms).max().unwrap_or(0);
