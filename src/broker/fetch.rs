@@ -82,8 +82,8 @@ impl<R: Runtime> LongPoll<R> {
         let topics = self.resolve(version, &request);
         if !wait.is_zero() {
             asked(&topics)
-                .filter_map(|one| Some((one.partition.as_ref().ok()?, one.request.reader)))
-                .for_each(|(partition, reader)| partition.wake_on_news(reader, &self.waiting));
+                .filter_map(|one| one.partition.as_ref().ok())
+                .for_each(|one| one.wake_on_news(&self.waiting));
         }
         let mut is_over = wait.is_zero();
         loop {

@@ -354,7 +354,7 @@ impl<R: Runtime> Section<'_, R> {
     }
 
     fn appended(&mut self, generation: u32, end: i64) {
-        self.core.fetches.of_followers.wake_all();
+        self.core.fetches.wake_all();
         self.step(Input::Appended { generation, end });
     }
 
@@ -364,7 +364,7 @@ impl<R: Runtime> Section<'_, R> {
             // It may have given up in this very moment; its record is committed none the less.
             let _ = producer.answer.send(Ok(()));
         }
-        self.core.fetches.of_consumers.wake_all();
+        self.core.fetches.wake_all();
     }
 
     /// An acks=all batch is committed and its producer is told.

@@ -129,12 +129,9 @@ impl<R: Runtime> Partition<R> {
         RefusedRead::new(of_disk)
     }
 
-    /// Has `fetch` woken when there may be more for `reader`, until it is dropped.
-    pub(super) fn wake_on_news(self: &Arc<Self>, reader: Reader, fetch: &Arc<WaitingFetch>) {
-        self.section(|section| match reader {
-            Reader::Follower => section.core.fetches.of_followers.push(fetch),
-            Reader::Consumer { .. } => section.core.fetches.of_consumers.push(fetch),
-        });
+    /// Has `fetch` woken by appends and by moves of the high watermark, until it is dropped.
+    pub(super) fn wake_on_news(self: &Arc<Self>, fetch: &Arc<WaitingFetch>) {
+        self.section(|section| section.core.fetches.push(fetch));
     }
 
     /// Records were handed to a consumer.

@@ -97,38 +97,20 @@ impl WaitingFetch {
     }
 }
 
-/// The fetches that wait at one partition. A follower is given records once they are in the log, a
-/// consumer once the high watermark has passed them: each is woken when there may be more for it.
-#[derive(Debug, Default)]
-pub struct WaitingFetches {
-    /// Of followers.
-    pub of_followers: FetchList,
-    /// Of consumers.
-    pub of_consumers: FetchList,
-}
-
-impl WaitingFetches {
-    /// Has all of them look again.
-    pub fn wake_all(&mut self) {
-        self.of_followers.wake_all();
-        self.of_consumers.wake_all();
-    }
-}
-
-/// Fetches that wait for the same.
+/// The fetches that wait at one partition.
 #[derive(Debug)]
-pub struct FetchList {
+pub struct WaitingFetches {
     list: Vec<Weak<WaitingFetch>>,
     sweep_at: usize,
 }
 
-impl Default for FetchList {
+impl Default for WaitingFetches {
     fn default() -> Self {
-        FetchList { list: Vec::new(), sweep_at: SWEEP_FROM }
+        WaitingFetches { list: Vec::new(), sweep_at: SWEEP_FROM }
     }
 }
 
-impl FetchList {
+impl WaitingFetches {
     /// Adds one, which is woken until it is dropped.
     pub fn push(&mut self, fetch: &Arc<WaitingFetch>) {
         if self.list.len() >= self.sweep_at {
@@ -184,7 +166,7 @@ mod tests {
 
     #[test]
     fn fetches_that_are_gone_are_not_kept() {
-        let mut waiting = FetchList::default();
+        let mut waiting = WaitingFetches::default();
         let kept = Arc::new(WaitingFetch::default());
         waiting.push(&kept);
         for _ in 0..10_000 {
