@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::availability::BOUND_MS;
+use crate::checkers::availability::{AGAIN_WITHIN_NS, BOUND_MS};
 use crate::draw::Draw;
 use crate::file_error::FileError;
 use crate::schedule::{BudgetMode, FaultKind, Schedule};
@@ -26,7 +26,7 @@ use crate::swarm;
 /// The most brokers or coordinators that a scenario may ask for.
 pub const NODES_MAX: u32 = 15;
 /// A healed cluster is whole again within its session time-out, its replica lag time and so long.
-const WHOLE_AGAIN_MS: u64 = BOUND_MS + 5_000;
+const WHOLE_AGAIN_MS: u64 = BOUND_MS + AGAIN_WITHIN_NS / 1_000_000;
 
 /// The faults, as far as the scenario fixes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
