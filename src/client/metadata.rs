@@ -49,6 +49,9 @@ pub struct ClusterView {
     pub topics: BTreeMap<Arc<str>, TopicView>,
     /// Topics that were asked about and have an error.
     pub errors: BTreeMap<Arc<str>, ErrorCode>,
+    /// Topics that were known until a broker did not know them, for their leader epochs: it may be one
+    /// that has just started.
+    gone: BTreeMap<Arc<str>, TopicView>,
 }
 
 impl ClusterView {
@@ -73,14 +76,16 @@ impl ClusterView {
         let Some(name) = told.name.as_ref().map(|name| Arc::<str>::from(name.as_str())) else { return };
         if let Err(error) = ErrorCode::check(told.error_code) {
             if matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) {
-                self.topics.remove(&name);
+                let known = self.topics.remove(&name);
+                self.gone.extend(known.map(|known| (name.clone(), known)));
             }
             self.errors.insert(name, error);
             return;
         }
         self.errors.remove(&name);
         let id = topic_id(told.topic_id);
-        let known = self.topics.entry(name).or_default();
+        let gone = self.gone.remove(&name).unwrap_or_default();
+        let known = self.topics.entry(name).or_insert(gone);
         if known.id != id {
             *known = TopicView { id, ..TopicView::default() };
         }
@@ -161,6 +166,19 @@ mod tests {
         assert_eq!(view.leader(&TopicPartition::new("t", 0)), Some(BrokerId(3)));
         assert_eq!(view.name_of(TopicId([2; 16])).map(|name| &**name), Some("t"));
         assert_eq!(view.name_of(TopicId([1; 16])), None);
+    }
+
+    /// A broker that had just started knew no topic, and a deposed leader was asked next: the consumer went to
+    /// that one, whose log ended long before (`standard` seed 2000).
+    #[test]
+    fn a_topic_that_one_broker_does_not_know_keeps_its_leader_epoch() {
+        let mut view = ClusterView::default();
+        view.apply(&told(1, 2, 5));
+        let mut unknown = told(1, 2, 5);
+        unknown.topics[0].error_code = ErrorCode::UnknownTopicOrPartition.to_wire();
+        view.apply(&unknown);
+        view.apply(&told(1, 1, 4));
+        assert_eq!(view.leader(&TopicPartition::new("t", 0)), Some(BrokerId(2)));
     }
 
     #[test]
