@@ -107,18 +107,13 @@ impl Drawing<'_> {
     }
 
     /// A server of the ensemble, mostly the one that leads, that its peers do not hear and clients do, for
-    /// some elections long; or that stands still for about one, with its clients' requests waiting in its
-    /// sockets beside what its successor has sent. Where the ensemble is alone, partitions of another kind
-    /// cut off its clients, too, and nobody would see what such a server still says.
+    /// some elections long. Where the ensemble is alone, partitions of another kind cut off its clients,
+    /// too, and nobody would see what such a server still says.
     fn estranged(&mut self) -> Vec<FaultEvent> {
         let count = if self.draw.percent(ESTRANGED_PERCENT) { self.draw.between(1, 4) } else { 0 };
         let mut one = || {
             let when = self.trigger();
             let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
-            if self.draw.percent(50) {
-                let for_ms = Some(self.draw.between(700, 2_500));
-                return FaultEvent { id: None, when, action: Action::Pause { target }, for_ms };
-            }
             let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
             let action = Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts };
             FaultEvent { id: None, when, action, for_ms: Some(self.draw.between(500, 6_000)) }
