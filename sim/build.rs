@@ -1,5 +1,5 @@
 //! Tells the simulator which commit it is built from, so that a failure can say what replays it.
-//! Outside of a clone of the repository it stays unknown.
+//! Who builds outside of a clone of the repository says it in the variable `WYRD_COMMIT`, or it stays unknown.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +8,12 @@ use std::process::Command;
 const SOURCES: &[&str] = &["src", "scenarios", "../src", "../Cargo.lock"];
 
 fn main() {
+    println!("cargo::rerun-if-env-changed=WYRD_COMMIT");
+    if let Ok(commit) = std::env::var("WYRD_COMMIT") {
+        println!("cargo::rustc-env=WYRD_COMMIT={commit}");
+        println!("cargo::rerun-if-changed=build.rs");
+        return;
+    }
     for path in SOURCES {
         println!("cargo::rerun-if-changed={path}");
     }

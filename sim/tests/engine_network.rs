@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wyrdlog::base::address::Address;
 use wyrdlog::runtime::{Clock, Listener, Network, Stream, StreamWriter, Task, Tasks, timeout};
-use wyrdlog_sim::engine::{EngineConfig, NodeId, SimReader, SimRuntime, SimWriter, Simulation, Stop};
+use wyrdlog_sim::engine::{EngineConfig, LinkParams, NodeId, SimReader, SimRuntime, SimWriter, Simulation, Stop};
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -23,6 +23,10 @@ fn say(log: &Log, text: impl Into<String>) {
 
 fn said(log: &Log) -> Vec<String> {
     log.lock().unwrap().clone()
+}
+
+fn bytes_said(log: &Log) -> u64 {
+    said(log).iter().map(|line| line.trim_end_matches(" bytes").parse::<u64>().unwrap()).sum()
 }
 
 async fn accept(runtime: SimRuntime) -> (SimReader, SimWriter) {
@@ -145,8 +149,26 @@ fn bytes_sent_into_a_partition_arrive_in_order_after_it_heals() {
     assert!(simulation.effects().segments_held > 0);
     simulation.partition(client, server, false);
     simulation.run_for(seconds(6));
-    let total: u64 = said(&server_log).iter().map(|line| line.trim_end_matches(" bytes").parse::<u64>().unwrap()).sum();
+    let total = bytes_said(&server_log);
     assert!(total >= 23, "{total}");
+}
+
+#[test]
+fn what_a_lossy_link_lost_comes_with_the_first_retransmission_after_it_is_mended() {
+    let (mut simulation, server, client, server_log, _) = connected(5);
+    let mended = EngineConfig::default().network.link;
+    let lossy = LinkParams { loss_per_million: 1_000_000, ..mended };
+    simulation.set_link(client, server, lossy);
+    pass(&mut simulation, Duration::from_millis(2000));
+    assert_eq!(bytes_said(&server_log), 3, "all that is sent at 3 s and at 4 s is lost");
+    // Lost at 3.0, 3.2, 3.6 and 4.4 s; to be sent again at 6 s.
+    simulation.set_link(client, server, mended);
+    pass(&mut simulation, Duration::from_millis(1400));
+    assert_eq!(bytes_said(&server_log), 3, "nothing is sent again yet");
+    pass(&mut simulation, Duration::from_millis(200));
+    assert_eq!(bytes_said(&server_log), 7, "the bytes of 3, 4, 5 and 6 s");
+    pass(&mut simulation, Duration::from_millis(1000));
+    assert_eq!(bytes_said(&server_log), 8, "and from then on there is no delay");
 }
 
 #[test]

@@ -9,7 +9,32 @@ use super::{EndState, Farewell, Payload};
 
 impl World {
     pub fn set_link(&mut self, from: NodeId, to: NodeId, params: LinkParams) {
-        self.net.link_mut(from, to).set_params(params);
+        let link = self.net.link_mut(from, to);
+        let lost_some = link.loses_some();
+        link.set_params(params);
+        if lost_some && !link.loses_some() {
+            self.lose_no_more(from, to);
+        }
+    }
+
+    /// A link has stopped losing packets: what it has lost comes with its next retransmission.
+    fn lose_no_more(&mut self, from: NodeId, to: NodeId) {
+        let World { net, queue, now_ns, config, .. } = self;
+        for key in net.connections.keys(|connection| connection.is_between(from, to)) {
+            let Some(connection) = net.connections.get_mut(key) else { continue };
+            for side in (0..2).filter(|side| connection.ends[*side].node == from) {
+                let pipe = &mut connection.pipes[side];
+                let mut last_ns = 0;
+                for segment in &mut pipe.segments {
+                    segment.arrival_ns = segment.next_try_ns(*now_ns, &config.network).max(last_ns);
+                    last_ns = segment.arrival_ns;
+                }
+                pipe.last_arrival_ns = pipe.last_arrival_ns.min(last_ns);
+                if let (Some(event), None, Some(first)) = (pipe.event, pipe.held_since_ns, pipe.segments.front()) {
+                    queue.reschedule(event, first.arrival_ns.max(*now_ns));
+                }
+            }
+        }
     }
 
     pub fn arm_cut(&mut self, from: NodeId, to: NodeId) {

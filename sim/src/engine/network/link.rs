@@ -105,6 +105,11 @@ impl Link {
         self.bandwidth_bytes_per_second = bandwidth_bytes_per_second;
     }
 
+    /// Whether segments may be lost.
+    pub fn loses_some(&self) -> bool {
+        self.loss_per_million > 0
+    }
+
     /// The draws for what happens to segments.
     pub fn draws(&mut self, seed: u64) -> &mut Stream {
         let (from, to) = (u64::from(self.from.0), u64::from(self.to.0));

@@ -18,7 +18,7 @@ mod transfer;
 use std::collections::VecDeque;
 use std::io;
 
-use super::config::NetworkConfig;
+use super::config::{NetworkConfig, nanos};
 use super::slab::{Key, Slab};
 use super::wakes::Wakeup;
 use super::world::NodeId;
@@ -75,7 +75,31 @@ enum Payload {
 #[derive(Debug)]
 struct Segment {
     arrival_ns: u64,
+    /// When it had come if the link had not lost it, and how often the link loses it.
+    first_try_ns: u64,
+    losses: u32,
     payload: Payload,
+}
+
+impl Segment {
+    /// One that comes at `arrival_ns`.
+    fn at(arrival_ns: u64, payload: Payload) -> Self {
+        Segment { arrival_ns, first_try_ns: arrival_ns, losses: 0, payload }
+    }
+
+    /// When it comes if no transmission is lost from `now_ns` on. One that did get through waits for those
+    /// before it alone.
+    fn next_try_ns(&self, now_ns: u64, config: &NetworkConfig) -> u64 {
+        let mut tries = retransmissions_ns(self.first_try_ns, config).take(self.losses as usize + 1);
+        tries.find(|try_ns| *try_ns >= now_ns).unwrap_or(now_ns).min(self.arrival_ns)
+    }
+}
+
+/// When a segment's transmissions come: the first, and each that follows a loss (RFC 6298).
+fn retransmissions_ns(first_ns: u64, config: &NetworkConfig) -> impl Iterator<Item = u64> {
+    let (shortest_ns, longest_ns) = (nanos(config.retransmit_first), nanos(config.retransmit_most));
+    let mut timeouts = (0..).map(move |loss| shortest_ns.checked_shl(loss).unwrap_or(u64::MAX).min(longest_ns));
+    std::iter::successors(Some(first_ns), move |last_ns| Some(last_ns.saturating_add(timeouts.next()?)))
 }
 
 /// Where an end is in its life.

@@ -7,7 +7,7 @@ use super::super::hash::What;
 use super::super::slab::Key;
 use super::super::wakes::Wakes;
 use super::super::world::{Due, NodeId, World};
-use super::{Connection, EndState, Payload, Segment};
+use super::{Connection, EndState, Payload, Segment, retransmissions_ns};
 
 /// A SYN's first retransmission (RFC 6298).
 const SYN_RETRANSMIT_NS: u64 = 1_000_000_000;
@@ -105,18 +105,15 @@ impl World {
         };
         let travel = net.links[from.index()][to.index()].travel(self.seed, self.now_ns, bytes);
         effects.segments_late += u64::from(travel.is_late);
-        let mut arrival_ns = travel.arrival_ns;
-        for loss in 0..travel.losses {
-            effects.segments_lost += 1;
-            let first_ns = nanos(config.network.retransmit_first);
-            arrival_ns = arrival_ns.saturating_add((first_ns << loss).min(nanos(config.network.retransmit_most)));
-        }
+        effects.segments_lost += u64::from(travel.losses);
+        let (first_try_ns, losses) = (travel.arrival_ns, travel.losses);
+        let arrival_ns = retransmissions_ns(first_try_ns, &config.network).nth(losses as usize).unwrap_or(first_try_ns);
         // Segments that are lost together are retransmitted together (RFC 2018): one waits for
         // those before it, but its own time-outs do not begin only then.
-        arrival_ns = arrival_ns.max(pipe.last_arrival_ns);
+        let arrival_ns = arrival_ns.max(pipe.last_arrival_ns);
         pipe.last_arrival_ns = arrival_ns;
         pipe.unacknowledged_bytes += bytes;
-        pipe.segments.push_back(Segment { arrival_ns, payload });
+        pipe.segments.push_back(Segment { arrival_ns, first_try_ns, losses, payload });
         if pipe.event.is_none() && !pipe.is_stalled {
             pipe.event = Some(queue.push(arrival_ns, Due::Arrival { connection: key, side }));
         }
@@ -213,7 +210,7 @@ impl World {
             return;
         }
         let pipe = &mut connection.pipes[side];
-        pipe.segments.push_back(Segment { arrival_ns: now_ns, payload: Payload::Reset });
+        pipe.segments.push_back(Segment::at(now_ns, Payload::Reset));
         let first_ns = nanos(config.network.retransmit_first);
         pipe.backoff_ns = (pipe.backoff_ns * 2).clamp(first_ns, nanos(config.network.retransmit_most).max(first_ns));
         pipe.event = Some(queue.push(now_ns + pipe.backoff_ns, Due::Arrival { connection: key, side }));
@@ -242,7 +239,7 @@ impl World {
         if listening.queue.len() >= self.config.network.accept_backlog {
             // A full backlog drops the SYN without a word; the client sends it again.
             let from = connection.ends[1 - side].node;
-            let again = Segment { arrival_ns: self.now_ns, payload: Payload::Syn };
+            let again = Segment::at(self.now_ns, Payload::Syn);
             connection.pipes[1 - side].segments.push_front(again);
             return self.hold(key, 1 - side, from);
         }
