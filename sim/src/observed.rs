@@ -86,6 +86,18 @@ impl FaultNote {
             | FaultNote::Rotted { node, .. } => std::slice::from_ref(node),
         }
     }
+
+    /// What it did to `node`, if it hit it.
+    #[must_use]
+    pub fn on(&self, node: Node) -> Option<FaultNote> {
+        if !self.nodes().contains(&node) {
+            return None;
+        }
+        match self {
+            FaultNote::PowerLost(_) => Some(FaultNote::PowerLost(vec![node])),
+            other => Some(other.clone()),
+        }
+    }
 }
 
 /// A log as a simulated disk holds it, for whoever judges.

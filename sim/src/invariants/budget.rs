@@ -20,7 +20,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wyrdlog::base::event::{CoordinatorEvent, Event};
+use wyrdlog::base::event::{BrokerEvent, CoordinatorEvent, Event};
+use wyrdlog::base::ids::{BrokerEpoch, BrokerId};
 use wyrdlog::base::partition_state::Durability;
 
 use super::Seen;
@@ -53,6 +54,12 @@ pub struct Budget {
     /// The highest index that any coordinator server applied.
     applied: u64,
     coordinator_beyond_ns: Option<u64>,
+    /// All that struck, and when each incarnation registered: a partition may be learned of only when its
+    /// replicas have already lost something.
+    struck: Vec<(u64, FaultNote)>,
+    registered: BTreeMap<(BrokerId, BrokerEpoch), u64>,
+    /// The partitions whose state is known.
+    stated: BTreeSet<usize>,
 }
 
 /// Whether the loss of an acknowledged record is a broken promise. `replicas_cut` counts replicas
@@ -124,6 +131,7 @@ impl Budget {
                 spent.beyond_since_ns = Some(time_ns);
             }
         }
+        self.struck.push((time_ns, note.clone()));
         for node in self.coordinators_lost_after(model, note) {
             self.coordinators.entry(node).or_insert(self.applied);
         }
@@ -136,7 +144,11 @@ impl Budget {
     /// caught up.
     pub fn take(&mut self, model: &Model, seen: Seen<'_>) {
         match &seen.observed.event {
+            Event::Broker(BrokerEvent::Registered { broker, broker_epoch, .. }) => {
+                self.registered.insert((*broker, *broker_epoch), seen.time_ns());
+            }
             Event::Controller(_) => {
+                self.meet(model, seen);
                 if let Some((at, spent)) = seen.partition.and_then(|at| Some((at, self.partitions.get_mut(&at)?))) {
                     let rotted = spent.rotted.clone();
                     let admitted = model.partitions[at].running_in_sync(model).map(|(node, _)| node);
@@ -156,6 +168,28 @@ impl Budget {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The state of a partition is seen for the first time. It may have been committed by a controller that
+    /// never learned so: what struck its members since the incarnations that it names counts.
+    fn meet(&mut self, model: &Model, seen: Seen<'_>) {
+        let Some(at) = seen.partition else { return };
+        let partition = &model.partitions[at];
+        let Some((_, state)) = partition.state.as_ref().filter(|_| self.stated.insert(at)) else { return };
+        let spent = self.partitions.entry(at).or_default();
+        for member in state.in_sync.iter().chain(&state.eligible_leaders) {
+            let Some(node) = model.topology.brokers.get(&member.broker) else { continue };
+            let lives = (member.broker, BrokerEpoch(i64::MIN))..=(member.broker, member.broker_epoch);
+            let since_ns = self.registered.range(lives).next_back().map_or(0, |(_, time_ns)| *time_ns);
+            for (_, note) in self.struck.iter().filter(|(time_ns, _)| *time_ns >= since_ns) {
+                if let Some(note) = note.on(*node) {
+                    *spent = spend(spent, partition, &note);
+                }
+            }
+        }
+        if spent.beyond_since_ns.is_none() && !keeps_promise(model, partition, spent) {
+            spent.beyond_since_ns = Some(seen.time_ns());
         }
     }
 
@@ -296,6 +330,25 @@ mod tests {
         assert!(!cached.exceeds(FaultNote::CallsFail(N5)), "nothing that was written is lost by it");
         cached.fault(FaultNote::SyncFails(N3));
         assert!(cached.exceeds(FaultNote::SyncFails(N4)));
+    }
+
+    #[test]
+    fn what_struck_a_replica_before_its_partition_was_known_counts_from_the_incarnation_that_is_a_member() {
+        let beyond = |struck_before: &[Node], struck_since: &[Node]| {
+            let mut cluster = Cluster::unopened(Cluster::topology(Durability::PageCache));
+            for node in struck_before {
+                cluster.fault(FaultNote::PowerLost(vec![*node]));
+                cluster.begin_anew(*node);
+            }
+            let members = cluster.members(&[N3, N4, N5]);
+            cluster.fault(FaultNote::PowerLost(struck_since.to_vec()));
+            struck_since.iter().for_each(|node| cluster.begin_anew(*node));
+            cluster.find_state(N5, members);
+            cluster.invariants.budget().is_anything_beyond()
+        };
+        assert!(beyond(&[], &[N3, N4]));
+        assert!(!beyond(&[], &[N3]));
+        assert!(!beyond(&[N3, N4, N5], &[N3]));
     }
 
     #[test]

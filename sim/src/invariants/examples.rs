@@ -81,6 +81,15 @@ impl Cluster {
     }
 
     fn of(topology: Topology, durability: Durability) -> Self {
+        let mut cluster = Cluster::unopened(topology);
+        for node in [N3, N4, N5] {
+            cluster.log(node, LogEvent::Opened { log_start: 0, log_end: 0, torn_bytes: 0, durability });
+        }
+        cluster
+    }
+
+    /// Its brokers are registered; nothing is known of the partition.
+    pub fn unopened(topology: Topology) -> Self {
         let mut cluster = Cluster {
             invariants: Invariants::new(topology, Depth::Recomputed),
             lives: BTreeMap::new(),
@@ -90,10 +99,7 @@ impl Cluster {
             partition_epoch: 0,
             entries: Vec::new(),
         };
-        for node in [N3, N4, N5] {
-            cluster.register(node);
-            cluster.log(node, LogEvent::Opened { log_start: 0, log_end: 0, torn_bytes: 0, durability });
-        }
+        [N3, N4, N5].into_iter().for_each(|node| cluster.register(node));
         cluster
     }
 
@@ -151,6 +157,12 @@ impl Cluster {
         BrokerEpoch(i64::from(node.0) + 10 * i64::from(life))
     }
 
+    /// A new life of `node`, whose log nobody opened.
+    pub fn begin_anew(&mut self, node: Node) {
+        *self.lives.entry(node).or_insert(1) += 1;
+        self.register(node);
+    }
+
     fn register(&mut self, node: Node) {
         let broker_epoch = self.broker_epoch(node);
         self.see(
@@ -182,18 +194,35 @@ impl Cluster {
         self.commit(controller_epoch, leader, in_sync, Vec::new());
     }
 
-    fn commit(&mut self, controller_epoch: i32, leader: Node, in_sync: &[Node], eligible_leaders: Vec<InSyncReplica>) {
+    /// A controller finds a state that an earlier one committed.
+    pub fn find_state(&mut self, leader: Node, in_sync: Vec<InSyncReplica>) {
+        let state = self.next_state(leader, in_sync, Vec::new());
+        let found = ControllerEvent::Found { partition: partition(), state, written: None };
+        self.see(N3, Event::Controller(found));
+    }
+
+    fn next_state(
+        &mut self,
+        leader: Node,
+        in_sync: Vec<InSyncReplica>,
+        eligible_leaders: Vec<InSyncReplica>,
+    ) -> PartitionState {
         self.zxid += 1;
         self.partition_epoch += 1;
-        let state = PartitionState {
+        PartitionState {
             leader: Some(Self::broker(leader)),
             leader_epoch: LeaderEpoch(self.leader_epoch),
             partition_epoch: self.partition_epoch,
             replicas: [N3, N4, N5].map(Self::broker).to_vec(),
-            in_sync: self.members(in_sync),
+            in_sync,
             eligible_leaders,
             last_known_leader: None,
-        };
+        }
+    }
+
+    fn commit(&mut self, controller_epoch: i32, leader: Node, in_sync: &[Node], eligible_leaders: Vec<InSyncReplica>) {
+        let in_sync = self.members(in_sync);
+        let state = self.next_state(leader, in_sync, eligible_leaders);
         let committed = ControllerEvent::Committed {
             partition: partition(),
             state,

@@ -8,7 +8,7 @@
 //! | 3 | those since which nothing that was synced has been lost, oldest first, at most 64 |
 //!
 //! A registration names them as those whose logs it continues (KIP-966). It is durable before a new
-//! incarnation takes part in anything, so whatever was written after it was written by that
+//! incarnation registers, so whatever was written after it was written by that
 //! incarnation. A directory without it is new, or its disk was replaced: nothing is left.
 
 use std::io::{self, IoSlice};

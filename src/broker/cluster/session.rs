@@ -17,13 +17,13 @@ use super::incarnation::{self, Past};
 use super::plane::Plane;
 use super::tree;
 use super::writes::{self, Office};
-use super::znodes::{self, broker, cluster_id, controller, producer_ids, topic};
+use super::znodes::{self, broker, broker_epoch, cluster_id, controller, producer_ids, topic};
 use crate::base::event::{BrokerEvent, Event};
-use crate::base::ids::{BrokerEpoch, ControllerEpoch, SessionId, TopicId};
+use crate::base::ids::{BrokerEpoch, ControllerEpoch, SessionId, TopicId, Zxid};
 use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
 use crate::client::coordinator::{Config, CoordinatorClient, CoordinatorError, SessionState};
 use crate::controller::metadata::Endpoint;
-use crate::controller::{LastShutdown, Registration};
+use crate::controller::{LastShutdown, Lineage, Registration};
 use crate::runtime::{Runtime, select, watch};
 use crate::wire::zookeeper::{MultiResult, WatchEvent};
 
@@ -124,8 +124,9 @@ impl<R: Runtime> Session<'_, R> {
     }
 
     async fn keep_registered(&self, partitions: &impl MetadataSink<R>, past: &mut Past) {
+        let mut noted = None;
         loop {
-            match self.register_and_watch(partitions, past).await {
+            match self.register_and_watch(partitions, past, &mut noted).await {
                 Ok(()) => tracing::warn!("the registration was removed"),
                 Err(Failed::Unfit(reason)) => {
                     match &reason {
@@ -141,13 +142,18 @@ impl<R: Runtime> Session<'_, R> {
     }
 
     /// Ends without an error if somebody removed the registration.
-    async fn register_and_watch(&self, partitions: &impl MetadataSink<R>, past: &mut Past) -> Result<(), Failed> {
+    async fn register_and_watch(
+        &self,
+        partitions: &impl MetadataSink<R>,
+        past: &mut Past,
+        noted: &mut Option<Lineage>,
+    ) -> Result<(), Failed> {
         self.make_parents().await?;
-        let broker_epoch = self.register(past).await?;
-        self.begin(partitions, past, broker_epoch).await?;
+        let (created, lineage) = self.register(past, noted).await?;
+        self.begin(partitions, past, lineage).await?;
         loop {
             match self.client.exists(broker::path(self.plane.own()), true).await {
-                Ok(Some(stat)) if stat.czxid == broker_epoch.0 => self.registration_changed.notified().await,
+                Ok(Some(stat)) if stat.czxid == created.0 => self.registration_changed.notified().await,
                 Ok(Some(_)) => return Err(Unfit::Replaced(self.plane.own()).into()),
                 Ok(None) => return Ok(()),
                 // It may well be there: a lost connection says nothing about it.
@@ -156,19 +162,12 @@ impl<R: Runtime> Session<'_, R> {
         }
     }
 
-    /// From here on this broker runs as the incarnation `broker_epoch`.
-    async fn begin(
-        &self,
-        partitions: &impl MetadataSink<R>,
-        past: &mut Past,
-        broker_epoch: BrokerEpoch,
-    ) -> Result<(), Failed> {
-        let (plane, broker) = (self.plane, self.plane.own());
+    /// From here on this broker runs as the last incarnation of `lineage`.
+    async fn begin(&self, partitions: &impl MetadataSink<R>, past: &mut Past, lineage: Lineage) -> Result<(), Failed> {
+        let (plane, broker, broker_epoch) = (self.plane, self.plane.own(), lineage.last());
         let clean = past.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
         boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
-        let lineage = past.continued(broker_epoch);
-        incarnation::write(runtime, &plane.shared.config.log_directory, &lineage).await.map_err(Unfit::from)?;
         *past = Past::alive(lineage);
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
         runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
@@ -182,6 +181,7 @@ impl<R: Runtime> Session<'_, R> {
         for path in znodes::PARENTS {
             self.make(path, bytes::Bytes::new()).await?;
         }
+        self.make(&broker_epoch::path(self.plane.own()), bytes::Bytes::new()).await?;
         self.make(controller::EPOCH_PATH, controller::encode_epoch(ControllerEpoch(0))).await?;
         self.make(producer_ids::PATH, bytes::Bytes::new()).await?;
         self.learn_cluster_id().await
@@ -212,29 +212,41 @@ impl<R: Runtime> Session<'_, R> {
     }
 
     /// Creates the registration, in place of one that an earlier session of this broker left
-    /// (Settled 4). What an ambiguous attempt has left is recognised by its owner.
-    async fn register(&self, past: &Past) -> Result<BrokerEpoch, Failed> {
-        let path = broker::path(self.plane.own());
+    /// (Settled 4). Gives its creation's zxid, and the lineage that the disk holds.
+    ///
+    /// What an ambiguous attempt has left is recognised by its owner and by the incarnation that was noted
+    /// last: whoever registers as one that the disk does not name could be elected, lose its power, and
+    /// come back as one that has nothing to do with it (`swarm` seed 1046).
+    async fn register(&self, past: &Past, noted: &mut Option<Lineage>) -> Result<(Zxid, Lineage), Failed> {
+        let (own, path) = (self.plane.own(), broker::path(self.plane.own()));
         self.client.sync(&*path).await?;
         let stale = self.client.exists(&*path, false).await?;
-        if let Some(stat) = stale.filter(|stat| self.owns(stat)) {
-            return Ok(BrokerEpoch(stat.czxid));
+        if let (Some(stat), Some(lineage)) = (stale.filter(|stat| self.owns(stat)), &*noted) {
+            let (data, _) = self.client.get_data(&*path, false).await?;
+            let left = broker::decode(own, BrokerEpoch(stat.czxid), &data)?;
+            if left.broker_epoch == lineage.last() {
+                return Ok((Zxid(stat.czxid), lineage.clone()));
+            }
         }
-        let data = broker::encode(&self.registration(past), self.plane.shared.runtime.wall_clock_ms());
-        let ops = writes::registration(self.plane.own(), data, stale.map(|stat| stat.version));
-        let results = self.client.multi(ops).await?;
-        match results.last() {
-            Some(MultiResult::Create2 { stat, .. }) => Ok(BrokerEpoch(stat.czxid)),
+        let taken = self.client.set_data(broker_epoch::path(own), bytes::Bytes::new(), None).await?;
+        let lineage = past.continued(BrokerEpoch(taken.mzxid));
+        let (runtime, config) = (&self.plane.shared.runtime, &self.plane.shared.config);
+        incarnation::write(runtime, &config.log_directory, &lineage).await.map_err(Unfit::from)?;
+        *noted = Some(lineage.clone());
+        let data = broker::encode(&self.registration(past, lineage.last()), runtime.wall_clock_ms());
+        let ops = writes::registration(own, data, taken.version, stale.map(|stat| stat.version));
+        match self.client.multi(ops).await?.last() {
+            Some(MultiResult::Create2 { stat, .. }) => Ok((Zxid(stat.czxid), lineage)),
             _ => Err(CoordinatorError::Refused(ErrorCode::MarshallingError).into()),
         }
     }
 
-    fn registration(&self, past: &Past) -> Registration {
+    fn registration(&self, past: &Past, broker_epoch: BrokerEpoch) -> Registration {
         let advertised = &self.plane.advertised;
         let (host, port) = (advertised.host.clone(), advertised.port);
         Registration {
             broker: self.plane.own(),
-            broker_epoch: BrokerEpoch(-1),
+            broker_epoch,
             previous: past.previous.clone(),
             shutdown: past.shutdown,
             endpoints: vec![Endpoint { listener: LISTENER.into(), host, port }],

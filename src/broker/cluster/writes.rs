@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::znodes::{SEQUENCE, broker, controller, partition_state, topic, topic_config};
+use super::znodes::{SEQUENCE, broker, broker_epoch, controller, partition_state, topic, topic_config};
 use crate::base::ids::{ControllerEpoch, TopicPartition, Zxid};
 use crate::base::limits::JUTE_BYTES_MAX;
 use crate::base::partition_state::PartitionState;
@@ -147,13 +147,21 @@ pub fn election(own: crate::base::ids::BrokerId, now_ms: i64, next: Office) -> V
 }
 
 /// The multi that registers a broker, in place of its stale registration if there is one (Settled 4).
+/// `epoch_version` is that of the znode in which it took its incarnation: whoever took another one since
+/// has its registration fail.
 #[must_use]
-pub fn registration(own: crate::base::ids::BrokerId, data: Bytes, stale_version: Option<i32>) -> Vec<MultiOp> {
+pub fn registration(
+    own: crate::base::ids::BrokerId,
+    data: Bytes,
+    epoch_version: i32,
+    stale_version: Option<i32>,
+) -> Vec<MultiOp> {
     let path: Arc<str> = broker::path(own).into();
+    let is_newest = MultiOp::Check { path: broker_epoch::path(own).into(), version: epoch_version };
     let removal = stale_version.map(|version| MultiOp::Delete { path: path.clone(), version });
     let flags = CreateMode::Ephemeral.flags();
     let creation = MultiOp::Create2(CreateRequest { path, data: Some(data), acl: Acl::open(), flags });
-    removal.into_iter().chain([creation]).collect()
+    [is_newest].into_iter().chain(removal).chain([creation]).collect()
 }
 
 /// How a write ended. `fenced` says whether its first operation was the check of the epoch.

@@ -112,9 +112,10 @@ fn what_is_said_to_fit_does() {
 #[test]
 fn a_stale_registration_is_replaced_in_one_step() {
     let own = BrokerId(1);
-    assert_eq!(shapes(&registration(own, Bytes::new(), None)), ["create /brokers/ids/1"]);
-    let expected = ["delete /brokers/ids/1 0", "create /brokers/ids/1"];
-    assert_eq!(shapes(&registration(own, Bytes::new(), Some(0))), expected);
+    let expected = ["check /brokers/epochs/1 7", "create /brokers/ids/1"];
+    assert_eq!(shapes(&registration(own, Bytes::new(), 7, None)), expected);
+    let expected = ["check /brokers/epochs/1 7", "delete /brokers/ids/1 0", "create /brokers/ids/1"];
+    assert_eq!(shapes(&registration(own, Bytes::new(), 7, Some(0))), expected);
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! `/brokers/ids/N`: a live broker. Ephemeral; its creation zxid is the broker's incarnation.
+//! `/brokers/ids/N`: a live broker. Ephemeral.
 //!
-//! Version 5 of Kafka's JSON, with fields of ours: `last_shutdown` and `previous_broker_epochs` say
-//! which incarnations' logs the broker continues and what is left of them (KIP-966);
-//! `written_since_broker_epoch`, which of them lost nothing that was merely written.
+//! Version 5 of Kafka's JSON, with fields of ours: `broker_epoch` is the broker's incarnation, which it
+//! took before (see [`super::broker_epoch`]); `last_shutdown` and `previous_broker_epochs` say which
+//! incarnations' logs it continues and what is left of them (KIP-966); `written_since_broker_epoch`,
+//! which of them lost nothing that was merely written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ struct Json {
     rack: Option<Arc<str>>,
     #[serde(default = "unclean")]
     last_shutdown: LastShutdown,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    broker_epoch: Option<BrokerEpoch>,
     #[serde(default)]
     previous_broker_epochs: Vec<BrokerEpoch>,
     #[serde(default)]
@@ -74,7 +77,7 @@ fn unclean() -> LastShutdown {
     LastShutdown::Unclean
 }
 
-/// The data for `registration`, whose broker epoch is not yet known and not in it.
+/// The data for `registration`.
 #[must_use]
 pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
     let (first, previous) = (registration.endpoints.first(), registration.previous.as_ref());
@@ -92,20 +95,22 @@ pub fn encode(registration: &Registration, timestamp_ms: i64) -> Bytes {
         features: serde_json::Map::new(),
         rack: registration.rack.clone(),
         last_shutdown: registration.shutdown,
+        broker_epoch: Some(registration.broker_epoch),
         previous_broker_epochs: previous.map_or_else(Vec::new, |line| line.incarnations().to_vec()),
         written_since_broker_epoch: previous.map(Lineage::written_since),
     })
 }
 
-/// The registration of `broker` that was created at `broker_epoch`.
-pub fn decode(broker: BrokerId, broker_epoch: BrokerEpoch, data: &[u8]) -> Result<Registration, BadZnode> {
+/// The registration of `broker` that was created at `created`, which stands for the incarnation of one that
+/// names none (KIP-380).
+pub fn decode(broker: BrokerId, created: BrokerEpoch, data: &[u8]) -> Result<Registration, BadZnode> {
     let path = path(broker);
     let json: Json = from_json(&path, data)?;
     check_version(&path, json.version, VERSION_MIN..=VERSION)?;
     let endpoints = json.endpoints.iter().map(|url| endpoint(url).ok_or_else(|| bad_endpoint(&path, url)));
     Ok(Registration {
         broker,
-        broker_epoch,
+        broker_epoch: json.broker_epoch.unwrap_or(created),
         previous: json.previous(),
         shutdown: json.last_shutdown,
         endpoints: endpoints.collect::<Result<_, _>>()?,
@@ -141,15 +146,16 @@ mod tests {
     #[test]
     fn a_registration_looks_as_kafkas_does_and_reads_back() {
         let data = encode(&registration(), 1_700_000_000_000);
-        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","previous_broker_epochs":[9,40,42],"written_since_broker_epoch":40}"#;
+        let text = r#"{"version":5,"host":"b1","port":9092,"jmx_port":-1,"timestamp":"1700000000000","endpoints":["PLAINTEXT://b1:9092"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"features":{},"last_shutdown":"clean","broker_epoch":77,"previous_broker_epochs":[9,40,42],"written_since_broker_epoch":40}"#;
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
-        assert_eq!(decode(BrokerId(1), BrokerEpoch(77), &data), Ok(registration()));
+        assert_eq!(decode(BrokerId(1), BrokerEpoch(80), &data), Ok(registration()));
     }
 
     #[test]
     fn a_broker_that_does_not_tell_of_its_shutdown_counts_as_unclean() {
         let kafkas = br#"{"features":{},"listener_security_protocol_map":{"A":"PLAINTEXT"},"endpoints":["A://h:1"],"jmx_port":9,"port":1,"host":"h","version":5,"timestamp":"1","rack":"r"}"#;
         let read = decode(BrokerId(3), BrokerEpoch(8), kafkas).expect("reads");
+        assert_eq!(read.broker_epoch, BrokerEpoch(8));
         assert_eq!((read.shutdown, read.previous, read.rack.as_deref()), (LastShutdown::Unclean, None, Some("r")));
     }
 

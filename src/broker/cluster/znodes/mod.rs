@@ -6,6 +6,7 @@
 //! fields that they do not know. Bytes that are not what they should be are a [`BadZnode`].
 
 pub mod broker;
+pub mod broker_epoch;
 pub mod cluster_id;
 pub mod controller;
 pub mod partition_state;
@@ -20,8 +21,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The parents that every broker makes sure of before it registers, parents first.
-pub const PARENTS: [&str; 7] =
-    ["/brokers", broker::PARENT, topic::PARENT, SEQUENCE, "/config", topic_config::PARENT, "/cluster"];
+pub const PARENTS: [&str; 8] = [
+    "/brokers",
+    broker::PARENT,
+    broker_epoch::PARENT,
+    topic::PARENT,
+    SEQUENCE,
+    "/config",
+    topic_config::PARENT,
+    "/cluster",
+];
 
 /// The znode whose version counts, as Kafka's brokers do for generated ids. Its data stays empty.
 pub const SEQUENCE: &str = "/brokers/seqid";
