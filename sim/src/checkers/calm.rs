@@ -10,12 +10,18 @@
 //! What brokers refuse is judged by the codes (`broker_refusal.rs`).
 //!
 //! False positives avoided: the first second of a topic; sends whose producer was given up, or that
-//! its own limits refused (the history has them as failed); what the calm does not outlast.
+//! its own limits refused (the history has them as failed); what the calm does not outlast; sends of a
+//! producer that holds records for a partition past the budget, which nobody leads: they have their part
+//! of its one buffer until they time out, and it may be full (`swarm` seed 90). That could hide a producer
+//! that waits for one partition before it serves the next; wherever a partition is within the budget, its
+//! progress is still asked for.
+
+use std::collections::BTreeMap;
 
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
-use crate::history::kafka::{Call, KafkaHistory};
-use crate::history::{OpId, Operation, Outcome};
+use crate::history::kafka::{Call, KafkaHistory, Reply};
+use crate::history::{Client, OpId, Operation, Outcome};
 use crate::observed::seconds;
 use crate::verdict::{Findings, Property};
 
@@ -26,11 +32,9 @@ const YOUNG_NS: u64 = 1_000_000_000;
 #[must_use]
 pub fn check(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Findings {
     let mut findings = Findings::new(Property::Availability);
-    let (calm, patience_ns) = (calm_of_log(met, log), met.answer_ns + met.linger_ns);
-    for (op, operation) in (0..).zip(&log.operations) {
-        if !is_judged(log, op, &calm, patience_ns) {
-            continue;
-        }
+    let patience_ns = met.answer_ns + met.linger_ns;
+    for op in judged_sends(met, log) {
+        let operation = &log.operations[op as usize];
         let name = log.name(operation.call.partition());
         judge(&mut findings, op, operation, patience_ns, || format!("a send to {name}"));
     }
@@ -48,7 +52,32 @@ pub fn check(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHi
 #[must_use]
 pub fn judged_sends(met: &ClusterHistory, log: &KafkaHistory) -> Vec<OpId> {
     let (calm, patience_ns) = (calm_of_log(met, log), met.answer_ns + met.linger_ns);
-    (0..log.operations.len() as OpId).filter(|op| is_judged(log, *op, &calm, patience_ns)).collect()
+    let held = held_for_nobody(log);
+    let is_free = |operation: &Operation<Call, Reply>| {
+        let due_ns = operation.invoked_ns + patience_ns;
+        let held = held.get(&operation.client).map_or(&[][..], Vec::as_slice);
+        held.iter().all(|(from_ns, to_ns)| *to_ns < operation.invoked_ns || due_ns < *from_ns)
+    };
+    (0..)
+        .zip(&log.operations)
+        .filter(|(op, operation)| is_judged(log, *op, operation, &calm, patience_ns) && is_free(operation))
+        .map(|(op, _)| op)
+        .collect()
+}
+
+/// Between when each client's producer had records of a partition past the budget in its buffer.
+fn held_for_nobody(log: &KafkaHistory) -> BTreeMap<Client, Vec<(u64, u64)>> {
+    let mut held = BTreeMap::<Client, Vec<(u64, u64)>>::new();
+    let sends = log.operations.iter().filter(|operation| matches!(operation.call, Call::Send { .. }));
+    for send in sends.filter(|send| log.is_beyond(send.call.partition())) {
+        let (from_ns, to_ns) = (send.invoked_ns, send.completed_ns.unwrap_or(u64::MAX));
+        let held = held.entry(send.client).or_default();
+        match held.last_mut() {
+            Some((_, last_ns)) if from_ns <= *last_ns => *last_ns = to_ns.max(*last_ns),
+            _ => held.push((from_ns, to_ns)),
+        }
+    }
+    held
 }
 
 fn calm_of_log(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u64)> {
@@ -59,8 +88,13 @@ fn calm_of_log(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u64)> {
         .map_or(Vec::new(), |last_ns| met.calm(last_ns + met.made_ns + YOUNG_NS))
 }
 
-fn is_judged(log: &KafkaHistory, op: OpId, calm: &[(u64, u64)], patience_ns: u64) -> bool {
-    let Some(operation) = log.operations.get(op as usize) else { return false };
+fn is_judged(
+    log: &KafkaHistory,
+    op: OpId,
+    operation: &Operation<Call, Reply>,
+    calm: &[(u64, u64)],
+    patience_ns: u64,
+) -> bool {
     matches!(operation.call, Call::Send { .. })
         && operation.outcome != Outcome::Failed
         && !log.given_up.contains(&op)
@@ -100,7 +134,7 @@ mod tests {
     use super::super::sightings::examples::Script;
     use super::*;
     use crate::history::cluster::Disturbance;
-    use crate::history::kafka::Reply;
+    use crate::history::kafka::Expected;
     use wyrdlog::base::partition_state::PartitionState;
 
     const MS: u64 = 1_000_000;
@@ -146,6 +180,26 @@ mod tests {
         }
         for at_ms in [1_500, 9_900, 11_000, 16_900, 29_900] {
             assert_eq!(send(at_ms, None, sent.clone()).evaluations, 0, "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn a_producer_that_holds_records_for_a_partition_past_the_budget_may_be_slow() {
+        for (at_ms, other, evaluations) in [(2_900, 0, 0), (3_200, 0, 0), (2_900, 1, 1), (3_400, 0, 1)] {
+            let mut script = Script::new();
+            script.history.partitions.push(wyrdlog::base::ids::TopicPartition::new("lost", 0));
+            let lost = Expected { beyond_since_ns: Some(1), ..Expected::default() };
+            script.history.expected.insert(1, lost);
+            let send = |partition| Call::Send { partition, value: 1, acks: -1, idempotent: Some(1) };
+            let mut invoked = [(3_000, 0, 0), (at_ms, other, 1)];
+            invoked.sort_unstable();
+            for (at_ms, client, partition) in invoked {
+                script.history.invoke(client, at_ms * MS, send(partition));
+            }
+            let mut met = met(&script);
+            met.commit(1_000 * MS, &script.history.partitions[1], &PartitionState::default());
+            let findings = check(&met, &script.history, &CoordinatorHistory::default());
+            assert_eq!(findings.evaluations, evaluations, "held from {at_ms} ms by client {other}");
         }
     }
 
