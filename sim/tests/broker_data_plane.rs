@@ -393,3 +393,48 @@ fn leadership_may_go_round_under_load() {
         world.assert_no_violation();
     }
 }
+
+/// One record alone, and five more from a second on, each a batch of its own, to a partition that has heard
+/// of this producer never before. Their offsets in the order in which they were sent.
+async fn produce_in_order(runtime: SimRuntime, bootstrap: Vec<Address>, offsets: Arc<Mutex<Vec<i64>>>) {
+    let client = ClientConfig { connect_timeout: Duration::from_secs(3), ..ClientConfig::default() };
+    let config = ProducerConfig { linger: Duration::ZERO, batch_bytes: 100, ..ProducerConfig::default() };
+    let producer = Producer::new(Cluster::new(runtime.clone(), bootstrap, client), config);
+    let record = NewRecord { value: Some(Bytes::from(vec![7; 50])), ..NewRecord::default() };
+    let first = producer.send(TopicPartition::new("cached", 0), record.clone()).await;
+    assert!(matches!(first.await, Outcome::Acknowledged { .. }));
+    runtime.sleep(Duration::from_secs(1)).await;
+    let mut deliveries = Vec::new();
+    for _ in 0..5 {
+        deliveries.push(producer.send(TopicPartition::new("synced", 0), record.clone()).await);
+        runtime.sleep(Duration::from_millis(50)).await;
+    }
+    for delivery in deliveries {
+        let outcome = delivery.await;
+        let Outcome::Acknowledged { offset: Some(offset) } = outcome else { panic!("{outcome:?}") };
+        offsets.lock().unwrap().push(offset);
+    }
+}
+
+/// `swarm` seed 281: the first batch found no connection, and the second, already handed over, made one
+/// before the first was sent again. The broker, which knew nothing of the producer, took it for the first.
+#[test]
+fn a_batch_does_not_overtake_one_that_found_no_connection() {
+    for healed_after_ms in (400..6_400).step_by(300) {
+        let mut world = World::new(5, 1, 1);
+        world.start_all();
+        world.produce(&Acknowledged::default(), 0..3);
+        world.wait_for_client();
+        let offsets = Arc::<Mutex<Vec<i64>>>::default();
+        let (bootstrap, told) = (world.bootstrap(), offsets.clone());
+        world.client(move |runtime| produce_in_order(runtime, bootstrap, told));
+        world.run(Duration::from_millis(900));
+        let (client, broker) = (world.client, world.node(1));
+        world.simulation.partition_both(client, broker, true);
+        world.simulation.reset_connections(client, broker);
+        world.run(Duration::from_millis(healed_after_ms));
+        world.simulation.heal_all();
+        world.wait_for_client();
+        assert_eq!(*offsets.lock().unwrap(), [3, 4, 5, 6, 7], "healed after {healed_after_ms} ms");
+    }
+}

@@ -17,8 +17,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::accumulator::{Accumulator, Identity, PartitionResult, ProduceCall};
 use super::cluster::Cluster;
-use super::config::{Acks, ProducerConfig};
-use super::connection::RequestFailed;
+use super::config::{Acks, ClientConfig, ProducerConfig};
+use super::connection::{Connection, RequestFailed};
 use super::refusals::Pending;
 use crate::base::event::Asked;
 use crate::base::ids::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
@@ -155,9 +155,17 @@ impl<R: Runtime> Drop for Producer<R> {
 
 /// What the sender's helpers tell it.
 enum Told {
-    Answered(u64, Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed>),
+    Answered(Bound, Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed>),
     Identity(Option<Identity>),
     Refreshed,
+}
+
+/// A call, and the connection it may be sent on.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    call: u64,
+    broker: BrokerId,
+    connection: u64,
 }
 
 /// The task that sends.
@@ -178,8 +186,15 @@ struct Sender<R: Runtime> {
 }
 
 /// Requests to one broker, in order. At most `in_flight_max` are in it.
+///
+/// A call is bound to the lane's present connection. What was handed over before the sender heard that
+/// a call had failed is not sent on the next one: it would overtake the call that failed, and a broker
+/// that knows nothing of the producer takes a later sequence for its first (KIP-360; `swarm` seed 281).
 struct Lane<R: Runtime> {
-    calls: mpsc::UnboundedSender<ProduceCall>,
+    calls: mpsc::UnboundedSender<(Bound, ProduceCall)>,
+    /// Counts the connections: another one once a call has failed, or when none is under way.
+    connection: u64,
+    under_way: usize,
     _task: R::Task,
 }
 
@@ -254,13 +269,15 @@ impl<R: Runtime> Sender<R> {
             let (calls, receiver) = mpsc::unbounded_channel();
             let task =
                 cluster.runtime().spawn("producer-lane", run_lane(cluster.clone(), config, broker, receiver, tell));
-            Lane { calls, _task: task }
+            Lane { calls, connection: 0, under_way: 0, _task: task }
         });
-        let id = call.id;
-        if lane.calls.send(call).is_err() {
+        lane.connection += u64::from(lane.under_way == 0);
+        lane.under_way += 1;
+        let bound = Bound { call: call.id, broker, connection: lane.connection };
+        if lane.calls.send((bound, call)).is_err() {
             self.lanes.remove(&broker);
             let failed = RequestFailed::NotSent("the lane has ended".to_owned());
-            self.hear(Told::Answered(id, Err(failed)));
+            self.hear(Told::Answered(bound, Err(failed)));
         }
     }
 
@@ -301,9 +318,14 @@ impl<R: Runtime> Sender<R> {
 
     fn hear(&mut self, told: Told) {
         match told {
-            Told::Answered(call, result) => {
+            Told::Answered(Bound { call, broker, connection }, result) => {
                 if result.is_ok() {
                     self.refresh_attempts = 0;
+                }
+                if let Some(lane) = self.lanes.get_mut(&broker) {
+                    lane.under_way = lane.under_way.saturating_sub(1);
+                    let next = connection + u64::from(result.is_err());
+                    lane.connection = lane.connection.max(next);
                 }
                 let now = self.cluster.runtime().now();
                 let backoff = |attempt| self.cluster.backoff(attempt);
@@ -336,18 +358,27 @@ async fn run_lane<R: Runtime>(
     cluster: Cluster<R>,
     config: ProducerConfig,
     broker: BrokerId,
-    mut calls: mpsc::UnboundedReceiver<ProduceCall>,
+    mut calls: mpsc::UnboundedReceiver<(Bound, ProduceCall)>,
     tell: mpsc::UnboundedSender<Told>,
 ) {
-    while let Some(call) = calls.recv().await {
+    let mut opened = (None, Err(RequestFailed::NotSent("nothing was sent yet".to_owned())));
+    while let Some((bound, call)) = calls.recv().await {
         let pending = Pending::new(&cluster, broker);
-        match send_call(&cluster, &config, broker, &call).await {
+        if opened.0 != Some(bound.connection) {
+            opened = (Some(bound.connection), cluster.connection(broker).await);
+        }
+        let sent = match &opened.1 {
+            Ok(connection) => send_call(connection, cluster.config(), &config, &call).await,
+            Err(failed) => Err(failed.clone()),
+        };
+        match sent {
             Err(failed) => {
-                let _ = tell.send(Told::Answered(call.id, Err(failed)));
+                opened.1 = Err(failed.clone());
+                let _ = tell.send(Told::Answered(bound, Err(failed)));
             }
             Ok(_) if config.acks == Acks::None => {
                 let written = |(partition, _)| (partition, PartitionResult::Written { base_offset: None });
-                let _ = tell.send(Told::Answered(call.id, Ok(call.batches.into_iter().map(written).collect())));
+                let _ = tell.send(Told::Answered(bound, Ok(call.batches.into_iter().map(written).collect())));
             }
             Ok(reply) => {
                 let (tell, acks) = (tell.clone(), config.acks);
@@ -356,7 +387,7 @@ async fn run_lane<R: Runtime>(
                 let wait = async move {
                     let results = reply.await.and_then(results_of);
                     tell_refusals(&pending, acks, &sizes, &results);
-                    let _ = tell.send(Told::Answered(call.id, results));
+                    let _ = tell.send(Told::Answered(bound, results));
                 };
                 cluster.runtime().spawn("producer-reply", wait).detach();
             }
@@ -365,15 +396,14 @@ async fn run_lane<R: Runtime>(
 }
 
 async fn send_call<R: Runtime>(
-    cluster: &Cluster<R>,
+    connection: &Connection<R>,
+    client: &ClientConfig,
     config: &ProducerConfig,
-    broker: BrokerId,
     call: &ProduceCall,
 ) -> Result<super::connection::Reply, RequestFailed> {
-    let connection = cluster.connection(broker).await?;
     let version = connection.version(ApiKey::Produce).map(|version| version.min(PRODUCE_BY_NAME_MAX));
     let version = version.ok_or_else(|| RequestFailed::NotSent("the broker does not speak our Produce".to_owned()))?;
-    let timeout_ms = i32::try_from(cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
+    let timeout_ms = i32::try_from(client.request_timeout.as_millis()).unwrap_or(i32::MAX);
     connection.send_version(version, &produce_request(call, config.acks, timeout_ms)).await
 }
 
