@@ -21,12 +21,14 @@ impl Shrinker<'_> {
                 return;
             }
         }
-        for place in 0..self.best.faults.len() {
+        let mut place = 0;
+        while place < self.best.faults.len() {
             let mut faults = self.best.faults.clone();
             faults[place] = self.anchored(place, true);
             if faults != self.best.faults {
                 self.accept(Schedule { faults, ..self.best.clone() }, 1);
             }
+            place += 1;
         }
     }
 

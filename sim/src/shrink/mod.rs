@@ -2,11 +2,11 @@
 //!
 //! In stages, one file each, every one of which says what it achieved: `struck` keeps what struck before the
 //! violation; `anchor` ties it to the instants at which it did, so that leaving out one fault moves no
-//! other; `suffix` tries the last few alone; `earlier` moves
-//! them to the beginning of the run; `complements` leaves out what can go, in order of time;
-//! `research` draws few faults anew, of the same kinds, where leaving out led nowhere; then single faults
-//! are left out; `simplify` makes what is left smaller, the world included. After each success the run is cut shortly after the violation, so that the next
-//! candidate costs less.
+//! other; `suffix` tries the last few alone, early in the run; `earlier` moves what is left to the beginning;
+//! `complements` leaves out what can go, in order of time; `research` draws few faults anew, of the same
+//! kinds, where leaving out led nowhere; then single faults are left out; `simplify` makes what is left
+//! smaller, the world included. After each success what did not strike goes, and the run is cut shortly
+//! after the violation, so that the next candidate costs less.
 //!
 //! A candidate may change the order of tasks and so miss a race by accident: it is tried under several
 //! scheduling seeds, and the one that failed is kept in the schedule.
@@ -33,8 +33,10 @@ use crate::verdict::Property;
 const AFTER_VIOLATION_MS: u64 = 3_000;
 /// So few faults are understood at a glance: nothing is drawn anew for fewer.
 const FEW: usize = 3;
+/// Trying the last few alone ends when so much of the budget is spent: each try is nearly a whole run.
+const SHARE_OF_SUFFIX: f64 = 0.15;
 /// Leaving out ever smaller parts ends when so much of the budget is spent.
-const SHARE_OF_DELETION: f64 = 0.2;
+const SHARE_OF_DELETION: f64 = 0.25;
 /// Drawing anew ends when so much of the budget is spent.
 const SHARE_OF_RESEARCH: f64 = 0.7;
 /// Leaving out single faults ends when so much of the budget is spent, while any that are left can be made
@@ -186,7 +188,11 @@ pub fn shrink(
     if !drawn_anew {
         by_deletion = shrinker.best.faults.len();
     }
-    shrinker.work_off(Stage::Simplified, Shrinker::simplify);
+    shrinker.work_off(Stage::Simplified, |shrinker| {
+        // Fewer faults bear it more often, and whatever follows costs less.
+        shrinker.move_to_the_beginning();
+        shrinker.simplify();
+    });
     let one_minimal = shrinker.leave_out_single_faults(1.0);
     shrinker.cut_shortly_after();
     let Shrinker { best: schedule, property, runs, .. } = shrinker;
@@ -242,9 +248,18 @@ impl Shrinker<'_> {
         false
     }
 
+    /// What did not strike before the violation goes at once: it had no part in the run so far, and no
+    /// fault draws what another one would have.
     fn keep(&mut self, candidate: Schedule, seen: Verdict) {
         (self.best, self.seen) = (candidate, seen);
-        let Some(first_ns) = self.seen.first_ns.get(&self.property).filter(|_| self.seen.ended_there) else { return };
+        let Some(first_ns) = self.seen.first_ns.get(&self.property).copied().filter(|_| self.seen.ended_there) else {
+            return;
+        };
+        let strikes = std::mem::take(&mut self.seen.strikes);
+        let faults = std::mem::take(&mut self.best.faults);
+        let struck = |strike: &Option<Strike>| strike.as_ref().is_some_and(|strike| strike.at_ns <= first_ns);
+        (self.best.faults, self.seen.strikes) =
+            faults.into_iter().zip(strikes).filter(|(_, strike)| struck(strike)).unzip();
         let after_ms = first_ns / 1_000_000 + AFTER_VIOLATION_MS;
         self.best.horizon_ms = Some(self.best.horizon_ms.map_or(after_ms, |horizon_ms| horizon_ms.min(after_ms)));
     }

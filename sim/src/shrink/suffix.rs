@@ -1,7 +1,7 @@
 //! The last faults before the violation are mostly those that brought it about: none, the last one, the
-//! last two, and so on.
+//! last two, and so on. They are tried early in the run first, where a try costs a fraction.
 
-use super::Shrinker;
+use super::{SHARE_OF_SUFFIX, Shrinker};
 
 /// How many of the last faults are tried alone.
 const LAST: [usize; 9] = [0, 1, 2, 3, 4, 6, 8, 12, 16];
@@ -12,7 +12,8 @@ impl Shrinker<'_> {
         for last in LAST.into_iter().filter(|last| *last < places.len()) {
             // So many are left out better one part after the other.
             let tries = if last < 4 { self.scheduling_seeds } else { 1 };
-            if self.accept_places(&places[places.len() - last..], tries) {
+            let last = &places[places.len() - last..];
+            if self.spent() >= SHARE_OF_SUFFIX || self.accept_early(last, tries) || self.accept_places(last, 1) {
                 return;
             }
         }

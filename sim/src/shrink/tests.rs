@@ -180,3 +180,42 @@ fn what_is_left_is_moved_to_the_beginning_and_the_run_is_cut_sooner() {
     assert_eq!(when, [Trigger::At { at_ms: 5_000 }, Trigger::At { at_ms: 6_000 }]);
     assert_eq!(shrunk.schedule.horizon_ms, Some(7_500), "and shortly after the violation at last");
 }
+
+#[test]
+fn what_no_longer_strikes_before_the_violation_goes_without_a_run_of_its_own() {
+    // Without the ninth fault it is violated sooner, before the fourth one strikes.
+    let without_the_ninth = std::cell::Cell::new(0);
+    let mut oracle = |schedule: &Schedule| {
+        without_the_ninth.set(without_the_ninth.get() + u32::from(hits(schedule, 4) && !hits(schedule, 9)));
+        let mut seen = verdict(schedule, hits(schedule, 3), Property::LogMatching);
+        let first_ns = if hits(schedule, 9) { 110_000_000 } else { 103_500_000 };
+        seen.first_ns.entry(Property::LogMatching).and_modify(|at_ns| *at_ns = first_ns);
+        for strike in &mut seen.strikes {
+            *strike = strike.take().filter(|strike| strike.at_ns <= first_ns);
+        }
+        seen
+    };
+    let (shrunk, _) = shrunk(&schedule(10), None, (1_000, 1), &mut oracle);
+    assert_eq!((shrunk.schedule.faults.len(), without_the_ninth.get()), (1, 1));
+}
+
+#[test]
+fn the_last_few_are_tried_early_in_the_run() {
+    // The fewest that fail are the last two, and only where nothing else has happened before.
+    let mut start = schedule(20);
+    for (fault, at_ms) in start.faults.iter_mut().zip((20_000..).step_by(500)) {
+        fault.when = Trigger::At { at_ms };
+    }
+    let mut oracle = |schedule: &Schedule| {
+        let when = schedule.faults.iter().map(|fault| match fault.when {
+            Trigger::At { at_ms } => at_ms,
+            _ => 0,
+        });
+        let early = when.min().is_some_and(|at_ms| at_ms == 5_000) && hits(schedule, 18) && hits(schedule, 19);
+        verdict(schedule, schedule.faults.len() == 20 || early, Property::LogMatching)
+    };
+    let (shrunk, told) = shrunk(&start, None, (1_000, 1), &mut oracle);
+    assert_eq!(shrunk.schedule.faults.len(), 2);
+    let suffix = told.iter().find(|one| one.done && one.stage == Stage::Suffix).expect("it was tried");
+    assert_eq!((suffix.faults, suffix.horizon_ms), (2, Some(5_500 + 1_000 + AFTER_VIOLATION_MS)));
+}
