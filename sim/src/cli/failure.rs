@@ -83,7 +83,8 @@ pub(super) fn describe(verdict: &Verdict, plan: &Plan, file: Option<&str>) -> St
 
 /// The line that looks at what happened around the violation.
 pub(super) fn look(verdict: &Verdict, subject: &str) -> String {
-    let (from, until) = around(went_wrong_or_ended_ns(verdict));
+    let last_ns = verdict.violations.iter().map(|violation| violation.time_ns).max();
+    let (from, until) = around(went_wrong_ns(&verdict.violations).or(last_ns).unwrap_or(verdict.simulated_ns));
     format!("look:     cargo sim replay {subject} --events --from {from} --until {until}")
 }
 
