@@ -399,7 +399,7 @@ fn leadership_may_go_round_under_load() {
 async fn produce_in_order(runtime: SimRuntime, bootstrap: Vec<Address>, offsets: Arc<Mutex<Vec<i64>>>) {
     let client = ClientConfig { connect_timeout: Duration::from_secs(3), ..ClientConfig::default() };
     let config = ProducerConfig { linger: Duration::ZERO, batch_bytes: 100, ..ProducerConfig::default() };
-    let producer = Producer::new(Cluster::new(runtime.clone(), bootstrap, client), config);
+    let producer = Producer::new(Cluster::new(runtime, bootstrap, client), config);
     let record = NewRecord { value: Some(Bytes::from(vec![7; 50])), ..NewRecord::default() };
     let first = producer.send(TopicPartition::new("cached", 0), record.clone()).await;
     assert!(matches!(first.await, Outcome::Acknowledged { .. }));
