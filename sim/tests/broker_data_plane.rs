@@ -45,6 +45,7 @@ struct World {
     events: Rc<RefCell<Vec<Event>>>,
     stops: BTreeMap<BrokerId, watch::Sender<bool>>,
     plants: Plants,
+    retention_bytes: Option<u64>,
 }
 
 impl World {
@@ -75,7 +76,17 @@ impl World {
             });
         })));
         let truth = Truth::new(&ids, &TOPICS, min_in_sync);
-        World { simulation, brokers, client, truth, invariants, events, stops: BTreeMap::new(), plants: Plants::NONE }
+        World {
+            simulation,
+            brokers,
+            client,
+            truth,
+            invariants,
+            events,
+            stops: BTreeMap::new(),
+            plants: Plants::NONE,
+            retention_bytes: None,
+        }
     }
 
     fn node(&self, broker: i32) -> NodeId {
@@ -86,13 +97,14 @@ impl World {
         let (id, node) = (BrokerId(broker), self.node(broker));
         let (stop, stopped) = watch::channel(false);
         self.stops.insert(id, stop);
-        let (truth, plants) = (self.truth.clone(), self.plants);
+        let (truth, plants, retention_bytes) = (self.truth.clone(), self.plants, self.retention_bytes);
         self.simulation.start(node, move |runtime| async move {
             let address = Address::new(host(id), PORT);
             let listener = runtime.listen(&address).await.unwrap();
             let mut config = Config::new(id, address, Vec::new());
             config.replica_lag_max = Duration::from_secs(2);
             config.segment_bytes = 4 * 1024;
+            (config.retention_bytes, config.retention_interval) = (retention_bytes, Duration::from_secs(1));
             config.plants = plants;
             let join = |foundation| Plane::join(truth, foundation);
             run_with::<SimRuntime, Plane, _>(runtime, config, listener, stopped, join).await.expect("the broker runs");
@@ -417,14 +429,18 @@ async fn produce_in_order(runtime: SimRuntime, bootstrap: Vec<Address>, offsets:
 }
 
 /// `swarm` seed 281: the first batch found no connection, and the second, already handed over, made one
-/// before the first was sent again. The broker, which knew nothing of the producer, took it for the first.
+/// before the first was sent again. The broker, which knew nothing of the producer and whose log began above 0,
+/// took it for the first (KIP-360).
 #[test]
 fn a_batch_does_not_overtake_one_that_found_no_connection() {
     for healed_after_ms in (400..6_400).step_by(300) {
         let mut world = World::new(5, 1, 1);
+        world.retention_bytes = Some(4 * 1024);
         world.start_all();
-        world.produce(&Acknowledged::default(), 0..3);
+        world.produce(&Acknowledged::default(), 0..200);
         world.wait_for_client();
+        world.run(Duration::from_secs(2));
+        assert!(world.count(|event| matches!(event, Event::Log(_, LogEvent::StartAdvanced { .. }))) > 0);
         let offsets = Arc::<Mutex<Vec<i64>>>::default();
         let (bootstrap, told) = (world.bootstrap(), offsets.clone());
         world.client(move |runtime| produce_in_order(runtime, bootstrap, told));
@@ -435,6 +451,6 @@ fn a_batch_does_not_overtake_one_that_found_no_connection() {
         world.run(Duration::from_millis(healed_after_ms));
         world.simulation.heal_all();
         world.wait_for_client();
-        assert_eq!(*offsets.lock().unwrap(), [3, 4, 5, 6, 7], "healed after {healed_after_ms} ms");
+        assert_eq!(*offsets.lock().unwrap(), [200, 201, 202, 203, 204], "healed after {healed_after_ms} ms");
     }
 }

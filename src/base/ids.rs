@@ -30,7 +30,7 @@ id! {
     ServerId(u32)
 }
 id! {
-    /// One incarnation of a broker: the creation zxid of its registration (KIP-631, KIP-903).
+    /// One incarnation of a broker: the zxid of the write by which it took it (KIP-631, KIP-903; decision 0006).
     BrokerEpoch(i64)
 }
 id! {

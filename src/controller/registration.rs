@@ -107,7 +107,7 @@ impl Lineage {
 pub struct Registration {
     /// The broker.
     pub broker: BrokerId,
-    /// Its incarnation: the creation zxid of the znode.
+    /// Its incarnation: the zxid of the write by which it took it.
     pub broker_epoch: BrokerEpoch,
     /// The incarnations whose logs it continues, as its disk tells (KIP-966).
     pub previous: Option<Lineage>,
