@@ -454,3 +454,40 @@ fn a_batch_does_not_overtake_one_that_found_no_connection() {
         assert_eq!(*offsets.lock().unwrap(), [200, 201, 202, 203, 204], "healed after {healed_after_ms} ms");
     }
 }
+
+/// Reads both topics, and once their leaders have begun another epoch goes on with a lookup in the first one.
+/// How many partitions were refused by each of the polls after it.
+async fn poll_after_a_lookup(runtime: SimRuntime, bootstrap: Vec<Address>, refused: Arc<Mutex<Vec<usize>>>) {
+    let mut consumer =
+        Consumer::new(Cluster::new(runtime, bootstrap, ClientConfig::default()), ConsumerConfig::default());
+    let partitions = TOPICS.map(|(topic, _)| TopicPartition::new(topic, 0));
+    consumer.assign(partitions.clone());
+    partitions.iter().for_each(|partition| consumer.seek_to(partition, OffsetSpec::Earliest));
+    while consumer.poll().await.records.is_empty() {}
+    runtime.sleep(Duration::from_secs(2)).await;
+    for _ in 0..4 {
+        let polled = consumer.poll().await;
+        refused.lock().unwrap().push(polled.problems.len());
+        consumer.list_offsets(&[(partitions[0].clone(), OffsetSpec::Latest)]).await;
+    }
+}
+
+/// `swarm` seed 10103, with chains that wait for each other: a lookup in one topic learned its leader anew, and with
+/// that the consumer took all that it knew for new. Its polls of the other topic were fenced for as long as it looked
+/// something up between them.
+#[test]
+fn what_is_learned_of_one_topic_does_not_pass_for_news_of_another() {
+    let mut world = World::new(7, 1, 1);
+    world.start_all();
+    world.produce(&Acknowledged::default(), 0..20);
+    world.wait_for_client();
+    let refused = Arc::<Mutex<Vec<usize>>>::default();
+    let (bootstrap, told) = (world.bootstrap(), refused.clone());
+    world.client(move |runtime| poll_after_a_lookup(runtime, bootstrap, told));
+    world.run(Duration::from_secs(1));
+    world.truth.elect(BrokerId(1));
+    world.observe_commits();
+    world.wait_for_client();
+    assert_eq!(*refused.lock().unwrap(), [2, 0, 0, 0], "partitions that were refused, poll by poll");
+    world.assert_no_violation();
+}

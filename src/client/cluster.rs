@@ -39,7 +39,8 @@ struct Inner<R: Runtime> {
 #[derive(Default)]
 struct Known {
     view: Arc<ClusterView>,
-    refreshed: Option<Instant>,
+    /// When each topic was asked about last.
+    refreshed: BTreeMap<Arc<str>, Instant>,
 }
 
 impl<R: Runtime> Clone for Cluster<R> {
@@ -78,11 +79,12 @@ impl<R: Runtime> Cluster<R> {
         lock(&self.inner.known).view.clone()
     }
 
-    /// Whether what is known is older than `metadata.max.age.ms`.
+    /// Whether what is known of one of `topics` is older than `metadata.max.age.ms`.
     #[must_use]
-    pub fn is_stale(&self) -> bool {
-        let refreshed = lock(&self.inner.known).refreshed;
-        refreshed.is_none_or(|at| self.runtime().now() - at >= self.config().metadata_max_age)
+    pub fn is_stale(&self, topics: &[Arc<str>]) -> bool {
+        let (now, known) = (self.runtime().now(), lock(&self.inner.known));
+        let is_old = |at: &Instant| now - *at >= self.config().metadata_max_age;
+        topics.iter().any(|topic| known.refreshed.get(topic).is_none_or(is_old))
     }
 
     /// Asks a broker about `topics`, or about all topics. Topics are not created by asking.
@@ -96,7 +98,9 @@ impl<R: Runtime> Cluster<R> {
             Response::Metadata(response) => {
                 let mut known = lock(&self.inner.known);
                 Arc::make_mut(&mut known.view).apply(&response);
-                known.refreshed = Some(self.runtime().now());
+                let now = self.runtime().now();
+                let told = response.topics.iter().filter_map(|topic| topic.name.as_ref());
+                known.refreshed.extend(told.map(|name| (Arc::from(name.as_str()), now)));
                 Ok(known.view.clone())
             }
             other => Err(RequestFailed::Lost(format!("{:?} instead of Metadata", other.api()))),

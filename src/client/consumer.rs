@@ -6,7 +6,7 @@
 //! stand is in [`Subscription`]. Positions move only when a poll returns, so dropping one loses
 //! nothing. Fetches are sessionless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,8 +58,8 @@ pub struct Consumer<R: Runtime> {
     config: ConsumerConfig,
     subscription: Subscription,
     fetches: Fetches,
-    /// What is known of leaders turned out to be out of date.
-    stale: bool,
+    /// The topics whose leaders are others than is known, as it turned out.
+    stale: BTreeSet<Arc<str>>,
 }
 
 /// Partitions with what to ask about each, by leader.
@@ -70,7 +70,7 @@ impl<R: Runtime> Consumer<R> {
     #[must_use]
     pub fn new(cluster: Cluster<R>, config: ConsumerConfig) -> Self {
         let subscription = Subscription::new(config.isolation);
-        Consumer { cluster, config, subscription, fetches: Fetches::default(), stale: false }
+        Consumer { cluster, config, subscription, fetches: Fetches::default(), stale: BTreeSet::new() }
     }
 
     /// Takes exactly these partitions; keeps the positions of those that stay. The others need a
@@ -126,7 +126,9 @@ impl<R: Runtime> Consumer<R> {
             }
         }
         for (partition, result) in ask_offsets(&self.cluster, &self.config, &view, by_leader).await {
-            self.stale |= result.is_err();
+            if result.is_err() {
+                self.stale.insert(partition.topic.clone());
+            }
             results.insert(partition, result);
         }
         results
@@ -137,7 +139,7 @@ impl<R: Runtime> Consumer<R> {
         let view = self.view_of(topics, polled).await;
         for partition in self.subscription.assigned() {
             if view.leader(partition).is_none() {
-                self.stale = true;
+                self.stale.insert(partition.topic.clone());
                 polled.problems.push((partition.clone(), Problem::NoLeader));
             }
         }
@@ -147,14 +149,16 @@ impl<R: Runtime> Consumer<R> {
     async fn view_of(&mut self, mut topics: Vec<Arc<str>>, polled: &mut Polled) -> Arc<ClusterView> {
         let view = self.cluster.view();
         let known = topics.iter().all(|topic| view.topics.contains_key(topic));
-        if topics.is_empty() || known && !self.stale && !self.cluster.is_stale() {
-            return view;
-        }
         topics.sort();
         topics.dedup();
+        let is_stale = topics.iter().any(|topic| self.stale.contains(topic)) || self.cluster.is_stale(&topics);
+        if topics.is_empty() || known && !is_stale {
+            return view;
+        }
         match self.cluster.refresh(Some(&topics)).await {
             Ok(view) => {
-                self.stale = false;
+                // Only of what was asked about: another topic's leaders may be as wrong as before.
+                self.stale.retain(|topic| !topics.contains(topic));
                 view
             }
             Err(failed) => {
@@ -315,11 +319,14 @@ impl<R: Runtime> Consumer<R> {
     }
 
     fn trouble(&mut self, partition: TopicPartition, problem: Problem, polled: &mut Polled) {
-        self.stale |= match &problem {
+        let is_stale = match &problem {
             Problem::Broker(error) => error.calls_for_metadata(),
             Problem::Request(_) | Problem::NoLeader => true,
             _ => false,
         };
+        if is_stale {
+            self.stale.insert(partition.topic.clone());
+        }
         polled.problems.push((partition, problem));
     }
 }

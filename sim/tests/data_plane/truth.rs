@@ -23,7 +23,7 @@ use wyrdlog::wire::kafka::header::RequestHeader;
 use wyrdlog::wire::kafka::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use wyrdlog::wire::kafka::messages::{InitProducerIdResponse, MetadataResponse, uuid};
+use wyrdlog::wire::kafka::messages::{InitProducerIdResponse, MetadataRequest, MetadataResponse, uuid};
 use wyrdlog::wire::kafka::{Request, Response};
 use wyrdlog_sim::engine::SimRuntime;
 
@@ -235,7 +235,7 @@ impl ClusterPlane for Plane {
 impl ClusterApi for Plane {
     async fn handle(&self, _header: RequestHeader, request: Request) -> Response {
         match request {
-            Request::Metadata(_) => metadata(&self.truth.state().metadata).into(),
+            Request::Metadata(asked) => metadata(&self.truth.state().metadata, &asked).into(),
             Request::InitProducerId(_) => {
                 let mut state = self.truth.state();
                 state.producer_ids += 1;
@@ -247,7 +247,11 @@ impl ClusterApi for Plane {
     }
 }
 
-fn metadata(metadata: &ClusterMetadata) -> MetadataResponse {
+/// The topics that are asked for; all of them, if none is named.
+fn metadata(metadata: &ClusterMetadata, asked: &MetadataRequest) -> MetadataResponse {
+    let names = asked.topics.as_ref().map(|topics| topics.iter().filter_map(|topic| topic.name.as_ref()));
+    let names: Option<Vec<&str>> = names.map(|names| names.map(|name| name.as_str()).collect());
+    let is_asked = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
     let brokers = metadata.brokers.iter().map(|(broker, known)| {
         let address = Address::new(known.endpoints[0].host.clone(), known.endpoints[0].port);
         message!(MetadataResponseBroker {
@@ -256,7 +260,7 @@ fn metadata(metadata: &ClusterMetadata) -> MetadataResponse {
             port: i32::from(address.port),
         })
     });
-    let topics = metadata.topics.iter().map(|(name, topic)| {
+    let topics = metadata.topics.iter().filter(|(name, _)| is_asked(name)).map(|(name, topic)| {
         let partition = |(index, state): (i32, &PartitionState)| {
             let LeaderEpoch(leader_epoch) = state.leader_epoch;
             message!(MetadataResponsePartition {
