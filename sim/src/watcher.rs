@@ -266,6 +266,9 @@ impl Watcher {
             Event::Controller(
                 ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state, .. },
             ) => self.cluster.commit(time_ns, partition, state),
+            Event::Controller(ControllerEvent::Elected { .. }) => {
+                self.cluster.controllers.push((time_ns, observed.node));
+            }
             Event::Coordinator(CoordinatorEvent::Elected { .. }) => {
                 self.cluster.first_led_ns.get_or_insert(time_ns);
                 self.restarted(observed);

@@ -1,17 +1,27 @@
 //! *availability* during faults: a partition whose leader's process ends, and that keeps another
 //! member of its in-sync or eligible set, is led anew within the session time-out and a bound.
 //!
-//! It is asked for where nothing else is in the way, by the faults' own facts: from a while before the
-//! end to the bound, no fault touches another server, be it of the ensemble or of the brokers; whether
-//! the one that ended is held down or started again makes no difference, and nor does what happens to
-//! clients. Nothing strikes it anew, for it may be the next controller (`swarm` seed 9: its links were
-//! slow then). The controller may be on the machine that ended: its successor is elected
-//! within the same session time-out.
+//! It is asked for where nothing else is in the way, by the faults' own facts. Whether the one that ended
+//! is held down or started again makes no difference, and nor does what happens to clients. There are
+//! two cases.
+//!
+//! - Another broker is the controller, and goes on being it: then the ensemble and that broker are not
+//!   touched from a while before the end to the bound, and nor is one member at least that can lead. What
+//!   happens to other brokers makes no difference. The bound is short, for all that is left to do once the
+//!   session has expired is to write the new leaders: a follower that misses the old one says so only
+//!   after `replica.lag.time.max.ms`, which is longer mostly, and must not be what the controller waits for.
+//! - Else no fault touches another server, be it of the ensemble or of the brokers, and nothing strikes the
+//!   one that ended anew, for it may be the next controller (`swarm` seed 9: its links were slow then). A
+//!   successor is elected within the same session time-out.
+//!
+//! Who is the controller is the brokers' own word. It shortens the bound and excuses what happens to others; a
+//! controller that does not tell of itself is held to the second case.
 
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::kafka::KafkaHistory;
 use crate::observed::{Node, seconds};
 use crate::verdict::{Findings, Property};
+use wyrdlog::base::ids::BrokerId;
 
 /// A broker that restarted, or a controller that was elected, so long before is at work again.
 const BEFORE_NS: u64 = 3_000_000_000;
@@ -19,20 +29,31 @@ const BEFORE_NS: u64 = 3_000_000_000;
 /// committed, a controller is elected and reads the tree, and writes.
 pub const BOUND_NS: u64 = 3_000_000_000;
 
+/// The same where the controller is another broker and stays: the expiry is found within a tick, and written.
+pub const KNOWN_BOUND_NS: u64 = 1_000_000_000;
+
 /// The ends of leaders that have to be followed by an election: when, which partition of the history,
 /// and by when.
 #[must_use]
 pub fn due(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, u64)> {
     let mut due = Vec::new();
     for (ended_ns, node) in &met.ended {
-        let until_ns = ended_ns + met.session_timeout_ns + BOUND_NS;
-        if until_ns > met.load_ends_ns || !is_alone(met, *node, *ended_ns, until_ns) {
+        let expired_ns = ended_ns + met.session_timeout_ns;
+        let known_ns = expired_ns + (KNOWN_BOUND_NS + met.made_ns).min(BOUND_NS);
+        let is_led = leads_on(met, *node, *ended_ns, known_ns);
+        let until_ns = if is_led { known_ns } else { expired_ns + BOUND_NS };
+        if until_ns > met.load_ends_ns || !is_led && !is_alone(met, *node, *ended_ns, until_ns) {
             continue;
         }
         let Some((broker, _)) = met.brokers.iter().find(|(_, machine)| *machine == node) else { continue };
         for (index, name) in (0..).zip(&log.partitions) {
             let Some((_, state)) = met.states_during(name, *ended_ns, *ended_ns).last() else { continue };
-            let has_other = state.in_sync.iter().chain(&state.eligible_leaders).any(|member| member.broker != *broker);
+            let is_able = |other: BrokerId| {
+                let machine = met.brokers.get(&other).copied();
+                let is_untouched = |machine: Node| !is_touched(met, machine, *ended_ns, until_ns);
+                other != *broker && (!is_led || machine.is_some_and(is_untouched))
+            };
+            let has_other = state.in_sync.iter().chain(&state.eligible_leaders).any(|member| is_able(member.broker));
             if state.leader == Some(*broker) && has_other && !log.is_beyond(index) {
                 due.push((*ended_ns, index, until_ns));
             }
@@ -41,16 +62,39 @@ pub fn due(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, u64)> {
     due
 }
 
+/// Whether a broker other than `node` is the controller from then to then, and neither it nor the ensemble is
+/// touched.
+fn leads_on(met: &ClusterHistory, node: Node, ended_ns: u64, until_ns: u64) -> bool {
+    let from_ns = ended_ns.saturating_sub(BEFORE_NS);
+    let Some((since_ns, controller)) = met.controllers.iter().rfind(|(at_ns, _)| *at_ns <= until_ns) else {
+        return false;
+    };
+    let is_of_ensemble = |hit: &Node| !met.clients.contains(hit) && !met.brokers.values().any(|broker| broker == hit);
+    let in_the_way = |one: &Disturbance| one.nodes.is_empty() || one.nodes.iter().any(is_of_ensemble);
+    *since_ns <= from_ns
+        && *controller != node
+        && !is_touched(met, *controller, ended_ns, until_ns)
+        && !met.disturbances.iter().filter(|one| overlaps(one, ended_ns, until_ns)).any(in_the_way)
+}
+
+fn overlaps(one: &Disturbance, ended_ns: u64, until_ns: u64) -> bool {
+    one.from_ns <= until_ns && one.to_ns >= ended_ns.saturating_sub(BEFORE_NS)
+}
+
+fn is_touched(met: &ClusterHistory, node: Node, ended_ns: u64, until_ns: u64) -> bool {
+    let overlapping = met.disturbances.iter().filter(|one| overlaps(one, ended_ns, until_ns));
+    overlapping.flat_map(|one| &one.nodes).any(|hit| *hit == node)
+}
+
 /// Whether whatever disturbed from then to then hit nobody but clients and this machine, and that not
 /// after it ended.
 fn is_alone(met: &ClusterHistory, node: Node, ended_ns: u64, until_ns: u64) -> bool {
-    let from_ns = ended_ns.saturating_sub(BEFORE_NS);
-    let overlaps = |one: &&Disturbance| one.from_ns <= until_ns && one.to_ns >= from_ns;
     let is_harmless = |one: &Disturbance| {
         let ends_it = one.from_ns <= ended_ns;
         one.nodes.iter().all(|hit| *hit == node && ends_it || met.clients.contains(hit))
     };
-    met.disturbances.iter().filter(overlaps).all(|one| !one.nodes.is_empty() && is_harmless(one))
+    let mut overlapping = met.disturbances.iter().filter(|one| overlaps(one, ended_ns, until_ns));
+    overlapping.all(|one| !one.nodes.is_empty() && is_harmless(one))
 }
 
 /// Asks of each end of a leader whether it was followed by an election.
@@ -107,6 +151,29 @@ mod tests {
     fn no_election_or_a_late_one_is_rejected() {
         assert_eq!(check(&ends(), &log()).violated, 1);
         assert_eq!(led_at(ends(), 26 * S, 2).violated, 1);
+    }
+
+    #[test]
+    fn a_controller_that_stays_has_no_time_beyond_what_it_writes() {
+        let mut known = ends();
+        known.controllers.push((S, Node(3)));
+        assert!(led_at(known.clone(), 22 * S, 2).passed());
+        assert_eq!(led_at(known.clone(), 24 * S, 2).violated, 1);
+        // It may be busy with another that is struck, but not be struck itself, and one who can lead must be left.
+        known.disturbances.push(Disturbance { from_ns: 21 * S, to_ns: 22 * S, nodes: vec![Node(2)] });
+        assert_eq!(led_at(known.clone(), 24 * S, 3).violated, 1);
+        known.disturbances.push(Disturbance { from_ns: 21 * S, to_ns: 22 * S, nodes: vec![Node(3)] });
+        assert_eq!(check(&known, &log()).evaluations, 0);
+    }
+
+    #[test]
+    fn a_controller_that_is_new_or_on_the_machine_that_ended_has_the_longer_bound() {
+        for (since_ns, controller) in [(18 * S, 3), (S, 1), (22 * S, 3)] {
+            let mut met = ends();
+            met.controllers.push((since_ns, Node(controller)));
+            assert!(led_at(met.clone(), 24 * S, 2).passed());
+            assert_eq!(led_at(met, 26 * S, 2).violated, 1);
+        }
     }
 
     #[test]
