@@ -90,7 +90,7 @@ mod tests {
     fn told(when: Trigger, target: &str) -> Result<(), String> {
         let mut plan = standard();
         let action = Action::Pause { target: target.parse().expect(target) };
-        plan.schedule.faults = vec![FaultEvent { id: None, when, action, for_ms: None }];
+        plan.schedule.faults = vec![FaultEvent { id: None, behind: None, when, action, for_ms: None }];
         check(&plan)
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let happening = Happening::LeaderElected;
         let when = |name| {
             let partition = parse_partition(name);
-            Trigger::After { happening, partition, nth: 1, from_ms: 0, delay_ms: 0 }
+            Trigger::After { happening, partition, nth: 1, from_ms: 0, delay_ms: 0, within_ms: None }
         };
         assert_eq!(told(when("cached-1"), "controller"), Ok(()));
         assert!(told(when("cached-7"), "controller").expect_err("absent").contains("cached-2"));

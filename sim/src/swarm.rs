@@ -103,7 +103,7 @@ impl Drawing<'_> {
         let span_ms = self.draw.between(20, longest_ms);
         // The end of a swapped disk is what it is about.
         let lasts = kind.is_instant() || self.draw.percent(5) && kind != FaultKind::SwapDisk;
-        FaultEvent { id: None, when, action, for_ms: (!lasts).then_some(span_ms) }
+        FaultEvent { id: None, behind: None, when, action, for_ms: (!lasts).then_some(span_ms) }
     }
 
     /// A server of the ensemble, mostly the one that leads, that its peers do not hear and clients do, for
@@ -116,7 +116,7 @@ impl Drawing<'_> {
             let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
             let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
             let action = Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts };
-            FaultEvent { id: None, when, action, for_ms: Some(self.draw.between(500, 6_000)) }
+            FaultEvent { id: None, behind: None, when, action, for_ms: Some(self.draw.between(500, 6_000)) }
         };
         (0..count).map(|_| one()).collect()
     }
@@ -137,7 +137,7 @@ impl Drawing<'_> {
         let Some(happening) = happening.copied() else { return Trigger::At { at_ms } };
         let partition = happening.has_partition().then(|| self.partition()).flatten();
         let delay_ms = self.draw.pick(&[0, 1, 5, 20, 130, 600]).copied().unwrap_or(0);
-        Trigger::After { happening, partition, nth, from_ms: 0, delay_ms }
+        Trigger::After { happening, partition, nth, from_ms: 0, delay_ms, within_ms: Some(at_ms) }
     }
 
     fn action(&mut self, kind: FaultKind) -> Action {

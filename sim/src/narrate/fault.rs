@@ -120,17 +120,18 @@ fn sends(nodes: &[Node]) -> &'static str {
 /// When a fault strikes, as its schedule says it.
 #[must_use]
 pub fn trigger(when: &Trigger) -> String {
-    let (happening, partition, nth, from_ms, delay_ms) = match when {
+    let (happening, partition, nth, from_ms, delay_ms, within_ms) = match when {
         Trigger::At { at_ms } => return format!("at {} s", *at_ms as f64 / 1e3),
         Trigger::AtNs { at_ns } => return format!("at {:.3} s", *at_ns as f64 / 1e9),
-        Trigger::After { happening, partition, nth, from_ms, delay_ms } => {
-            (happening, partition, nth, from_ms, delay_ms)
+        Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms } => {
+            (happening, partition, nth, from_ms, delay_ms, within_ms)
         }
     };
     let place = partition.as_ref().map(|partition| format!(" ({partition})")).unwrap_or_default();
     let from = if *from_ms > 0 { format!(" from {} s on", *from_ms as f64 / 1e3) } else { String::new() };
     let nth = if *nth == 1 { "the first time".to_owned() } else { format!("time {nth}") };
-    format!("{delay_ms} ms after {nth} that {}{place}{from}", occurs(*happening))
+    let latest = within_ms.map(|within_ms| format!(", or {} s later", within_ms as f64 / 1e3)).unwrap_or_default();
+    format!("{delay_ms} ms after {nth} that {}{place}{from}{latest}", occurs(*happening))
 }
 
 fn occurs(happening: Happening) -> &'static str {

@@ -58,6 +58,10 @@ pub struct FaultEvent {
     /// faults, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
+    /// The id of the fault that is to strike before: what its trigger counts from, instead of the start of
+    /// the run. It never strikes if that one does not; where there is no such fault, as if nothing were said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u32>,
     /// When it strikes.
     pub when: Trigger,
     /// What it does.
@@ -190,6 +194,9 @@ impl Schedule {
             if let Some(id) = fault.id {
                 text += &format!("id = {id}\n");
             }
+            if let Some(behind) = fault.behind {
+                text += &format!("behind = {behind}\n");
+            }
             text += &format!("when = {}\ndo = {}\n", inline(&fault.when), inline(&fault.action));
             if let Some(for_ms) = fault.for_ms {
                 text += &format!("for_ms = {for_ms}\n");
@@ -215,7 +222,15 @@ pub(crate) mod examples {
         let partition = parse_partition("t-0");
         FaultEvent {
             id: None,
-            when: Trigger::After { happening: Happening::LeaderElected, partition, nth, from_ms: 0, delay_ms: 130 },
+            behind: None,
+            when: Trigger::After {
+                happening: Happening::LeaderElected,
+                partition,
+                nth,
+                from_ms: 0,
+                delay_ms: 130,
+                within_ms: None,
+            },
             action: Action::Crash { targets: vec!["leader(t-0)".parse().expect("a target")] },
             for_ms: Some(2_000),
         }
@@ -259,7 +274,13 @@ pub(crate) mod examples {
         let mut schedule = Schedule::new(u64::from(u32::MAX) + 9, "standard");
         schedule.plant = Some("KIP-966".to_owned());
         for (at_ms, action) in (5_000..).step_by(100).zip(actions) {
-            schedule.faults.push(FaultEvent { id: None, when: Trigger::At { at_ms }, action, for_ms: None });
+            schedule.faults.push(FaultEvent {
+                id: None,
+                behind: None,
+                when: Trigger::At { at_ms },
+                action,
+                for_ms: None,
+            });
         }
         schedule.faults.push(crash_of_the_leader(2));
         schedule

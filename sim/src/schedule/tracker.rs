@@ -141,8 +141,20 @@ struct Waiting {
     happening: Happening,
     partition: Option<TopicPartition>,
     left: u32,
+    /// From when on it is counted; nothing counts until the fault that it is behind has struck.
     from_ns: u64,
+    behind: Option<usize>,
     delay_ns: u64,
+    /// From when it is counted on it strikes without it, so much later.
+    within_ns: Option<u64>,
+}
+
+impl Waiting {
+    /// When it strikes at the latest; unknown while it waits for another fault.
+    fn latest(&self) -> Option<Due> {
+        let at_ns = self.from_ns.saturating_add(self.within_ns?);
+        self.behind.is_none().then_some(Due { at_ns, fault: self.fault, heals: false })
+    }
 }
 
 /// Which faults are due.
@@ -161,23 +173,33 @@ impl TriggerTracker {
     pub fn new(faults: &[FaultEvent], roles: Roles) -> Self {
         let healing_ns = faults.iter().map(|fault| fault.for_ms.map(nanoseconds)).collect();
         let mut tracker = TriggerTracker { roles, waiting: Vec::new(), due: BTreeSet::new(), healing_ns };
+        let id_of = |place: usize, fault: &FaultEvent| fault.id.map_or(place, |id| id as usize);
+        let place_of =
+            |id: u32| faults.iter().enumerate().position(|(place, fault)| id_of(place, fault) == id as usize);
         for (fault, event) in faults.iter().enumerate() {
             match &event.when {
                 Trigger::At { at_ms } => {
                     tracker.due.insert(Due { at_ns: nanoseconds(*at_ms), fault, heals: false });
                 }
                 Trigger::AtNs { at_ns } => drop(tracker.due.insert(Due { at_ns: *at_ns, fault, heals: false })),
-                Trigger::After { happening, partition, nth, from_ms, delay_ms } => tracker.waiting.push(Waiting {
+                Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms } => tracker.wait(Waiting {
                     fault,
                     happening: *happening,
                     partition: partition.clone(),
                     left: *nth,
                     from_ns: nanoseconds(*from_ms),
+                    behind: event.behind.and_then(place_of),
                     delay_ns: nanoseconds(*delay_ms),
+                    within_ns: within_ms.map(nanoseconds),
                 }),
             }
         }
         tracker
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        self.due.extend(waiting.latest());
+        self.waiting.push(waiting);
     }
 
     /// Takes an event.
@@ -186,11 +208,15 @@ impl TriggerTracker {
         let due = &mut self.due;
         self.waiting.retain_mut(|waiting| {
             let here = waiting.partition.is_none() || waiting.partition == partition;
-            if waiting.happening != happening || !here || observed.time_ns < waiting.from_ns {
+            let counts = waiting.behind.is_none() && observed.time_ns >= waiting.from_ns;
+            if waiting.happening != happening || !here || !counts {
                 return true;
             }
             waiting.left -= 1;
             if waiting.left == 0 {
+                if let Some(latest) = waiting.latest() {
+                    due.remove(&latest);
+                }
                 let at_ns = observed.time_ns.saturating_add(waiting.delay_ns);
                 due.insert(Due { at_ns, fault: waiting.fault, heals: false });
             }
@@ -207,6 +233,14 @@ impl TriggerTracker {
     /// Takes out the next fault that is due at `now_ns`. One that strikes is due again when it heals.
     pub fn pop_due(&mut self, now_ns: u64) -> Option<Due> {
         let due = self.due.pop_first_if(|due| due.at_ns <= now_ns)?;
+        if !due.heals {
+            self.waiting.retain(|waiting| waiting.fault != due.fault);
+        }
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.behind == Some(due.fault) && !due.heals) {
+            waiting.from_ns = due.at_ns.saturating_add(waiting.from_ns);
+            waiting.behind = None;
+            self.due.extend(waiting.latest());
+        }
         if let (false, Some(for_ns)) = (due.heals, self.healing_ns[due.fault]) {
             self.due.insert(Due { at_ns: due.at_ns.saturating_add(for_ns), heals: true, ..due });
         }
@@ -293,6 +327,41 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_happen_in_its_time_is_not_waited_for() {
+        let mut fault = crash_of_the_leader(1);
+        if let Trigger::After { from_ms, within_ms, .. } = &mut fault.when {
+            (*from_ms, *within_ms) = (2, Some(10));
+        }
+        let faults = [fault];
+        let mut late = TriggerTracker::new(&faults, Roles::default());
+        assert_eq!(late.pop_due(12_000_000).map(|due| due.at_ns), Some(12_000_000));
+        late.observe(&elected(13_000_000, 3, 1));
+        assert_eq!(late.pop_due(1_000_000_000), None, "it has struck");
+        let mut in_time = TriggerTracker::new(&faults, Roles::default());
+        in_time.observe(&elected(11_000_000, 3, 1));
+        assert_eq!(in_time.pop_due(u64::MAX).map(|due| due.at_ns), Some(141_000_000));
+    }
+
+    #[test]
+    fn a_fault_behind_another_counts_from_its_strike() {
+        let mut second = crash_of_the_leader(1);
+        second.behind = Some(0);
+        if let Trigger::After { from_ms, within_ms, .. } = &mut second.when {
+            (*from_ms, *within_ms) = (5, Some(10));
+        }
+        let faults = [crash_of_the_leader(1), second];
+        let mut tracker = TriggerTracker::new(&faults, Roles::default());
+        tracker.observe(&elected(1_000_000, 3, 1));
+        assert_eq!(tracker.never_triggered(), vec![1], "the same election is not counted twice");
+        let first = Due { at_ns: 131_000_000, fault: 0, heals: false };
+        assert_eq!(tracker.pop_due(131_000_000), Some(first));
+        tracker.observe(&elected(135_000_000, 4, 2));
+        assert_eq!(tracker.next_due_ns(), Some(146_000_000), "too early; the end of its time is what is left");
+        tracker.observe(&elected(136_000_000, 5, 3));
+        assert_eq!(tracker.next_due_ns(), Some(266_000_000));
+    }
+
+    #[test]
     fn another_partition_does_not_trigger() {
         let mut fault = crash_of_the_leader(1);
         if let Trigger::After { partition, .. } = &mut fault.when {
@@ -307,6 +376,7 @@ mod tests {
     fn instants_come_in_order() {
         let at = |at_ms| FaultEvent {
             id: None,
+            behind: None,
             when: Trigger::At { at_ms },
             action: Action::Pause { target: Target::Controller },
             for_ms: None,

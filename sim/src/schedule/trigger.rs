@@ -109,6 +109,8 @@ pub enum Trigger {
         from_ms: u64,
         /// How long after it.
         delay_ms: u64,
+        /// It strikes without it, so long after it began to be counted; where absent, it waits for ever.
+        within_ms: Option<u64>,
     },
 }
 
@@ -130,6 +132,8 @@ struct Written {
     from_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    within_ms: Option<u64>,
 }
 
 impl TryFrom<Written> for Trigger {
@@ -137,7 +141,16 @@ impl TryFrom<Written> for Trigger {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { at_ms, at_ns, after: None, partition: None, nth: None, from_ms: None, delay_ms: None }
+            Written {
+                at_ms,
+                at_ns,
+                after: None,
+                partition: None,
+                nth: None,
+                from_ms: None,
+                delay_ms: None,
+                within_ms: None,
+            }
                 if at_ms.is_some() != at_ns.is_some() =>
             {
                 Ok(match at_ns {
@@ -145,7 +158,7 @@ impl TryFrom<Written> for Trigger {
                     None => Trigger::At { at_ms: at_ms.unwrap_or_default() },
                 })
             }
-            Written { at_ms: None, at_ns: None, after: Some(happening), partition, nth, from_ms, delay_ms } => {
+            Written { at_ms: None, at_ns: None, after: Some(happening), partition, nth, from_ms, delay_ms, within_ms } => {
                 let partition = partition.map(|name| {
                     let parsed = parse_partition(&name).filter(|_| happening.has_partition());
                     parsed.ok_or_else(|| format!("'{name}' is no partition that {happening:?} can happen to; write one such as \"t-0\", or leave it out"))
@@ -160,9 +173,10 @@ impl TryFrom<Written> for Trigger {
                     nth,
                     from_ms: from_ms.unwrap_or(0),
                     delay_ms: delay_ms.unwrap_or(0),
+                    within_ms,
                 })
             }
-            _ => Err("a trigger has either at_ms or at_ns alone, or after with partition, nth, from_ms and delay_ms"
+            _ => Err("a trigger has either at_ms or at_ns alone, or after with partition, nth, from_ms, delay_ms and within_ms"
                 .to_owned()),
         }
     }
@@ -173,7 +187,7 @@ impl From<Trigger> for Written {
         match trigger {
             Trigger::At { at_ms } => Written { at_ms: Some(at_ms), ..Written::default() },
             Trigger::AtNs { at_ns } => Written { at_ns: Some(at_ns), ..Written::default() },
-            Trigger::After { happening, partition, nth, from_ms, delay_ms } => Written {
+            Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms } => Written {
                 at_ms: None,
                 at_ns: None,
                 after: Some(happening),
@@ -181,6 +195,7 @@ impl From<Trigger> for Written {
                 nth: Some(nth),
                 from_ms: (from_ms > 0).then_some(from_ms),
                 delay_ms: Some(delay_ms),
+                within_ms,
             },
         }
     }

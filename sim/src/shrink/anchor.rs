@@ -4,7 +4,7 @@
 //!
 //! A fault that strikes in the very step in which something happens cannot be tied to an instant, since
 //! the other tasks of that instant would run before it. It waits for the first such happening from that
-//! millisecond on.
+//! millisecond on. What struck since its time was over is tied to its instant like all others.
 
 use super::{Shrinker, Strike};
 use crate::schedule::{FaultEvent, Schedule, Trigger};
@@ -43,13 +43,16 @@ impl Shrinker<'_> {
 
 fn anchored(fault: &FaultEvent, strike: &Strike, with_targets: bool) -> FaultEvent {
     let when = match &fault.when {
-        Trigger::After { happening, partition, delay_ms: 0, .. } => Trigger::After {
-            happening: *happening,
-            partition: partition.clone(),
-            nth: 1,
-            from_ms: strike.at_ns / 1_000_000,
-            delay_ms: 0,
-        },
+        Trigger::After { happening, partition, delay_ms: 0, within_ms, .. } if !is_late(*within_ms, strike) => {
+            Trigger::After {
+                happening: *happening,
+                partition: partition.clone(),
+                nth: 1,
+                from_ms: strike.at_ns / 1_000_000,
+                delay_ms: 0,
+                within_ms: None,
+            }
+        }
         Trigger::After { .. } => Trigger::AtNs { at_ns: strike.at_ns },
         at => at.clone(),
     };
@@ -57,5 +60,11 @@ fn anchored(fault: &FaultEvent, strike: &Strike, with_targets: bool) -> FaultEve
     if with_targets && !strike.targets.is_empty() {
         action.aim_at(&strike.targets);
     }
-    FaultEvent { when, action, ..fault.clone() }
+    FaultEvent { behind: None, when, action, ..fault.clone() }
+}
+
+/// Whether it may have struck without what it waited for: its time is counted in milliseconds from one, and what
+/// happens is seldom at one.
+fn is_late(within_ms: Option<u64>, strike: &Strike) -> bool {
+    within_ms.is_some() && strike.at_ns.is_multiple_of(1_000_000)
 }

@@ -47,6 +47,7 @@ impl Shrinker<'_> {
         match &mut fault.when {
             Trigger::At { at_ms } => *at_ms = at_ms.saturating_sub(by_ms),
             Trigger::AtNs { at_ns } => *at_ns = at_ns.saturating_sub(by_ms * 1_000_000),
+            Trigger::After { .. } if fault.behind.is_some() => {}
             Trigger::After { from_ms, .. } => *from_ms = from_ms.saturating_sub(by_ms),
         }
         let drawn = self.drawn.faults.iter().find(|drawn| as_drawn && drawn.id == fault.id);

@@ -89,15 +89,16 @@ impl Shrinker<'_> {
     fn anew(&self, tied: &FaultEvent, at_ms: u64, follows: bool, draw: &mut Draw) -> FaultEvent {
         let drawn = self.drawn.faults.iter().find(|fault| fault.id == tied.id).unwrap_or(tied);
         let mut fault = if draw.percent(70) { drawn.clone() } else { tied.clone() };
+        fault.behind = None;
         let delay_ms = if draw.percent(60) { draw.between(0, 20) } else { draw.between(0, 400) };
         fault.when = match (&drawn.when, draw.below(3)) {
             (Trigger::After { happening, partition, .. }, 0 | 1) => {
                 let (happening, partition) = (*happening, partition.clone());
-                Trigger::After { happening, partition, nth: 1, from_ms: at_ms, delay_ms }
+                Trigger::After { happening, partition, nth: 1, from_ms: at_ms, delay_ms, within_ms: None }
             }
             (_, 1) if follows => {
                 let happening = draw.pick(&FOLLOWS).copied().unwrap_or(Happening::LeaderElected);
-                Trigger::After { happening, partition: None, nth: 1, from_ms: at_ms, delay_ms }
+                Trigger::After { happening, partition: None, nth: 1, from_ms: at_ms, delay_ms, within_ms: None }
             }
             _ => Trigger::At { at_ms },
         };

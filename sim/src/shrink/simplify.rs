@@ -76,7 +76,7 @@ fn simpler(event: &FaultEvent, strike: Option<&Strike>) -> Vec<FaultEvent> {
         simpler.push(FaultEvent { for_ms: Some(for_ms / 2), ..event.clone() });
     }
     match &event.when {
-        Trigger::After { happening, partition, nth, from_ms, delay_ms } => {
+        Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms } => {
             let with = |nth, delay_ms| FaultEvent {
                 when: Trigger::After {
                     happening: *happening,
@@ -84,11 +84,13 @@ fn simpler(event: &FaultEvent, strike: Option<&Strike>) -> Vec<FaultEvent> {
                     nth,
                     from_ms: *from_ms,
                     delay_ms,
+                    within_ms: *within_ms,
                 },
                 ..event.clone()
             };
             if let Some(strike) = strike {
-                simpler.push(FaultEvent { when: Trigger::At { at_ms: strike.at_ns / 1_000_000 }, ..event.clone() });
+                let when = Trigger::At { at_ms: strike.at_ns / 1_000_000 };
+                simpler.push(FaultEvent { behind: None, when, ..event.clone() });
             }
             if *delay_ms > 0 {
                 simpler.push(with(*nth, 0));

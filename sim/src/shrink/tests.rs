@@ -5,7 +5,13 @@ use crate::schedule::{Action, FaultEvent, Happening, Trigger, parse_partition};
 
 fn pause(broker: i32, at_ms: u64) -> FaultEvent {
     let target = Target::Broker(broker);
-    FaultEvent { id: None, when: Trigger::At { at_ms }, action: Action::Pause { target }, for_ms: Some(64) }
+    FaultEvent {
+        id: None,
+        behind: None,
+        when: Trigger::At { at_ms },
+        action: Action::Pause { target },
+        for_ms: Some(64),
+    }
 }
 
 fn schedule(count: i32) -> Schedule {
@@ -110,8 +116,9 @@ fn events_are_simplified() {
     let mut start = schedule(0);
     let (happening, partition) = (Happening::LeaderElected, parse_partition("t-0"));
     start.faults.push(FaultEvent {
+        behind: None,
         id: None,
-        when: Trigger::After { happening, partition, nth: 4, from_ms: 9, delay_ms: 130 },
+        when: Trigger::After { happening, partition, nth: 4, from_ms: 9, delay_ms: 130, within_ms: None },
         action: Action::PowerLoss { targets: vec![Target::Broker(1), Target::Broker(2), Target::Broker(3)] },
         for_ms: Some(8_000),
     });

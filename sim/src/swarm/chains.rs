@@ -12,11 +12,13 @@ use super::Drawing;
 use crate::schedule::{Action, FaultEvent, FaultKind, Happening, Shape, Target, Trigger};
 
 /// Seeds of a hundred with faults that have chains.
-const CHAINED_PERCENT: u64 = 60;
+const CHAINED_PERCENT: u64 = 80;
 /// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
 const ALONE_PERCENT: u64 = 50;
 /// One chain more for so many milliseconds with faults.
-const CHAIN_PER_MS: u64 = 8_000;
+const CHAIN_PER_MS: u64 = 3_000;
+/// Chains of a hundred whose faults wait for each other.
+const LINKED_PERCENT: u64 = 60;
 /// The longest that a fault waits after what it is aimed at, in milliseconds.
 const DELAY_MS_MAX: u64 = 20;
 /// How many faults a chain has, at least and at most.
@@ -62,15 +64,19 @@ impl Drawing<'_> {
         }
         let most = 1 + self.phases.faults_ms / CHAIN_PER_MS;
         for _ in 0..self.draw.between(1, most) {
-            single.extend(self.chain());
+            let chain = self.chain(single.len());
+            single.extend(chain);
         }
     }
 
-    fn chain(&mut self) -> Vec<FaultEvent> {
+    /// A chain that begins at `place` of the schedule. Each of its faults waits for the one before, or all
+    /// of them for the clock alone.
+    fn chain(&mut self, place: usize) -> Vec<FaultEvent> {
         let focus = self.focus();
         let happenings = self.some_of(&focus.happenings(self.cluster.brokers > 0), 4);
         let roles = self.some_of(&self.roles(&focus), 3);
-        let kinds = self.some_of(FaultKind::ALL, 3);
+        let kinds = self.some_kinds(3);
+        let is_linked = self.draw.percent(LINKED_PERCENT);
         let mut from_ms = self.phases.warm_up_ms + self.draw.below(self.phases.faults_ms.max(1));
         let mut chain = Vec::new();
         for _ in 0..self.draw.between(LINKS.0, LINKS.1) {
@@ -81,11 +87,15 @@ impl Drawing<'_> {
             let action = self.aimed(kind, &focus, &roles);
             let (nth, delay_ms) = (1, self.draw.below(DELAY_MS_MAX + 1));
             let partition = focus.partition_of(happening);
-            let when = Trigger::After { happening, partition, nth, from_ms, delay_ms };
+            // What does not happen in its time is not what makes the rest of them wait.
+            let within_ms = Some(self.draw.between(500, 6_000));
+            let when = Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms };
             let span_ms = self.span_ms();
+            let behind = (is_linked && !chain.is_empty()).then_some((place + chain.len()).saturating_sub(1) as u32);
             let for_ms = (!action.kind().is_instant()).then_some(span_ms);
-            chain.push(FaultEvent { id: None, when, action, for_ms });
+            chain.push(FaultEvent { id: None, behind, when, action, for_ms });
             // The next one strikes while this one lasts, or soon after it.
+            from_ms = if is_linked { 0 } else { from_ms };
             from_ms += self.draw.pick(&[0, span_ms / 2, span_ms, span_ms + 200]).copied().unwrap_or(0);
         }
         chain
@@ -133,6 +143,17 @@ impl Drawing<'_> {
         places.into_iter().map(|place| all[place].clone()).collect()
     }
 
+    /// One to `most` kinds of faults: those that end a node or cut it off are drawn most often.
+    fn some_kinds(&mut self, most: usize) -> Vec<FaultKind> {
+        let weighted: Vec<(FaultKind, u32)> = FaultKind::ALL.iter().map(|kind| (*kind, weight(*kind))).collect();
+        let count = self.draw.between(1, most as u64) as usize;
+        let mut kinds: Vec<FaultKind> = Vec::new();
+        for _ in 0..count {
+            kinds.extend(self.draw.weighted(&weighted).copied());
+        }
+        kinds
+    }
+
     /// A fault of `kind` that strikes one of `roles`, or several where it can: at times all who take
     /// part in what happens at the focus.
     fn aimed(&mut self, kind: FaultKind, focus: &Focus, roles: &[Target]) -> Action {
@@ -170,5 +191,16 @@ impl Drawing<'_> {
     fn span_ms(&mut self) -> u64 {
         let longest_ms = self.draw.pick(&[100, 500, 2_000, 5_000, 10_000]).copied().unwrap_or(2_000);
         self.draw.between(20, longest_ms)
+    }
+}
+
+/// How often a chain has a kind of fault: what ends a node or separates it from others changes who leads and who is
+/// in sync, and a chain is about that.
+fn weight(kind: FaultKind) -> u32 {
+    match kind {
+        FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Partition | FaultKind::Pause => 6,
+        FaultKind::SlowLink | FaultKind::Restart | FaultKind::Replace => 3,
+        FaultKind::SlowDisk | FaultKind::FsyncFailure | FaultKind::LossyLink | FaultKind::ResetConnections => 2,
+        _ => 1,
     }
 }
