@@ -7,6 +7,7 @@ use super::api::ApiKey;
 use super::fetch::FetchResponse;
 use super::header::RequestHeader;
 use super::messages::*;
+use super::plain;
 use super::request::{Malformed, Request, decode_message, limits};
 use super::response::{CannotEncode, Response, encode_message, finish_frame};
 use crate::wire::frame::FrameQueue;
@@ -17,6 +18,7 @@ impl Request {
         let what = self.api().name();
         match self {
             Request::Produce(message) => encode_message(what, message, version, buffer),
+            Request::Fetch(message) if plain::write_request(version, message, buffer) => Ok(()),
             Request::Fetch(message) => encode_message(what, message, version, buffer),
             Request::ListOffsets(message) => encode_message(what, message, version, buffer),
             Request::Metadata(message) => encode_message(what, message, version, buffer),

@@ -22,6 +22,7 @@ use kafka_wire_core::{EncodeError, Encoder, StrBytes, TaggedFields, Uuid};
 
 use super::api::ApiKey;
 use super::error::ErrorCode;
+use super::plain;
 use super::request::{Malformed, decode_message};
 use super::response::{CannotEncode, set_prefix};
 use crate::base::ids::{BrokerId, LeaderEpoch};
@@ -198,6 +199,11 @@ impl FetchResponse {
 
     /// Decodes the body of a response. Records are slices of `body`.
     pub fn decode(version: i16, body: Bytes) -> Result<FetchResponse, Malformed> {
+        plain::read_response(version, &body).map_or_else(|| Self::decode_generated(version, body), Ok)
+    }
+
+    /// Decodes any body.
+    pub(super) fn decode_generated(version: i16, body: Bytes) -> Result<FetchResponse, Malformed> {
         let decoded = decode_message::<kafka_wire::FetchResponse>(ApiKey::Fetch.name(), version, body)?;
         Ok(FetchResponse {
             throttle_time_ms: decoded.throttle_time_ms,

@@ -31,6 +31,12 @@ fn mutate(random: &mut TestRng, frame: &Bytes, from: usize) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// `count` frames that are derived from `frame`.
+pub(super) fn mutants(frame: &Bytes, count: usize) -> impl Iterator<Item = Bytes> {
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    (0..count).map(move |_| mutate(&mut random, frame, 0))
+}
+
 fn overwrite(bytes: &mut [u8], at: usize, with: &[u8]) {
     for (byte, new) in bytes.iter_mut().skip(at).zip(with) {
         *byte = if with.len() == 1 { *byte ^ *new } else { *new };

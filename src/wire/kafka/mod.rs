@@ -5,8 +5,8 @@
 //! project names them through [`messages`] only, under the names that Kafka's own schemas give
 //! them, so that the crate can be replaced. Ours are the table of APIs ([`api`]), headers
 //! ([`header`]), the two paths that carry records without copying them ([`fetch`], and slices of
-//! the frame in Produce), error codes ([`error`]) and record batches ([`batch`], [`records`],
-//! [`validate`]).
+//! the frame in Produce), a short way for the Fetch that is sent again and again (`plain`), error
+//! codes ([`error`]) and record batches ([`batch`], [`records`], [`validate`]).
 //!
 //! A server decodes with [`request::decode`] and answers with [`response::encode`]; a client
 //! uses [`client`].
@@ -18,6 +18,7 @@ pub mod error;
 pub mod fetch;
 pub mod header;
 pub mod messages;
+mod plain;
 pub mod records;
 pub mod request;
 pub mod response;

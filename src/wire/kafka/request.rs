@@ -10,6 +10,7 @@ use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, Decoder, KafkaDecod
 use super::api::ApiKey;
 use super::header::RequestHeader;
 use super::messages::*;
+use super::plain;
 use super::response;
 use crate::wire::frame::FrameQueue;
 use crate::wire::private::PrivateRequest;
@@ -167,7 +168,11 @@ pub fn decode(frame: Bytes) -> Result<(RequestHeader, Request), RequestError> {
     if !carries_bulk && bytes > CONTROL_FRAME_BYTES_MAX {
         return Err(RequestError::TooLarge { api: header.api, bytes });
     }
-    let request = Request::decode_body(header.api, header.version, body)?;
+    let plain = if header.api == ApiKey::Fetch { plain::read_request(header.version, &body) } else { None };
+    let request = match plain {
+        Some(fetch) => Request::Fetch(fetch),
+        None => Request::decode_body(header.api, header.version, body)?,
+    };
     Ok((header, request))
 }
 

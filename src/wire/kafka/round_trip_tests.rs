@@ -260,7 +260,7 @@ fn produce_response(version: i16) -> Response {
     message!(ProduceResponse { responses: vec![topic], throttle_time_ms: 1 }).into()
 }
 
-fn fetch_response(version: i16) -> FetchResponse {
+pub(super) fn fetch_response(version: i16) -> FetchResponse {
     let partition = FetchedPartition {
         high_watermark: 10,
         last_stable_offset: 9,
