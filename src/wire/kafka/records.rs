@@ -107,7 +107,12 @@ impl Iterator for Batches {
 }
 
 /// Decodes the records of one whole batch. `bytes` is that batch, and its header has been read.
-pub fn decode(header: BatchHeader, mut bytes: Bytes) -> Result<Vec<Record>, BadRecords> {
+pub fn decode(header: BatchHeader, bytes: Bytes) -> Result<Vec<Record>, BadRecords> {
+    plain_records(&header, &bytes).map_or_else(|| decode_any(header, bytes), Ok)
+}
+
+/// Decodes any batch.
+fn decode_any(header: BatchHeader, mut bytes: Bytes) -> Result<Vec<Record>, BadRecords> {
     let bad = |reason: String| BadRecords::Records { base_offset: header.base_offset, reason };
     let mut wire = DecodeLimits::default();
     wire.max_array_elements = BATCH_RECORDS_MAX;
@@ -141,8 +146,77 @@ fn stored_records(header: BatchHeader, batch: RecordBatch) -> Result<Vec<Record>
     Ok(records)
 }
 
+/// The records of a batch without compression and flags, if none of them has headers: read in one pass over
+/// a slice, where the generated decoder takes a shared slice for every byte of a length. What is not so, and
+/// what is wrong, is left to that one.
+fn plain_records(header: &BatchHeader, batch: &Bytes) -> Option<Vec<Record>> {
+    /// A record's length, attributes, deltas, lengths of key and value, and count of headers.
+    const RECORD_BYTES_MIN: usize = 7;
+    let mut rest = batch.get(batch_header::HEADER_BYTES..)?;
+    let count = usize::try_from(header.record_count).ok()?;
+    if header.attributes != 0 || count > BATCH_RECORDS_MAX || count * RECORD_BYTES_MIN > rest.len() {
+        return None;
+    }
+    let mut records = Vec::with_capacity(count);
+    let mut last_delta = -1;
+    for _ in 0..count {
+        let length = usize::try_from(varint(&mut rest)?).ok()?;
+        let (mut record, behind) = rest.split_at_checked(length)?;
+        rest = behind;
+        let (0, fields) = record.split_first()? else { return None };
+        record = fields;
+        let timestamp_delta = varint(&mut record)?;
+        let offset_delta = varint(&mut record)?;
+        if offset_delta <= last_delta || offset_delta > i64::from(header.last_offset_delta) {
+            return None;
+        }
+        last_delta = offset_delta;
+        let (key, value) = (nullable(batch, &mut record)?, nullable(batch, &mut record)?);
+        if record != [0] {
+            return None;
+        }
+        records.push(Record {
+            offset: header.base_offset + offset_delta,
+            leader_epoch: header.leader_epoch,
+            timestamp_ms: header.base_timestamp.wrapping_add(timestamp_delta),
+            key,
+            value,
+            headers: Vec::new(),
+        });
+    }
+    rest.is_empty().then_some(records)
+}
+
+/// A zigzag varint of at most four bytes, in its shortest form.
+fn varint(rest: &mut &[u8]) -> Option<i64> {
+    let mut raw = 0;
+    for (at, byte) in rest.iter().take(4).enumerate() {
+        raw |= i64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            *rest = &rest[at + 1..];
+            let is_shortest = at == 0 || *byte != 0;
+            return is_shortest.then_some((raw >> 1) ^ -(raw & 1));
+        }
+    }
+    None
+}
+
+/// A key or a value, which is a slice of `batch`.
+fn nullable(batch: &Bytes, rest: &mut &[u8]) -> Option<Option<Bytes>> {
+    let length = varint(rest)?;
+    if length == -1 {
+        return Some(None);
+    }
+    let (bytes, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = behind;
+    Some(Some(batch.slice_ref(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::Rng;
+    use proptest::test_runner::{RngAlgorithm, TestRng};
+
     use super::super::batch::{Compression, NewRecord, ProducerStamp, RecordBatchBuilder};
     use super::*;
 
@@ -201,5 +275,52 @@ mod tests {
             assert!(matches!(reader.next(), Some(Err(_))), "byte {at}");
             assert_eq!(reader.next(), None, "nothing is read past damage");
         }
+    }
+
+    fn plain(count: i64) -> Bytes {
+        let mut builder = RecordBatchBuilder::new().stored_at(1 << 33, LeaderEpoch(4));
+        for index in 0..count {
+            let sized = |bytes: i64| Bytes::from(vec![index as u8; bytes as usize]);
+            builder.push(NewRecord {
+                key: (index % 3 > 0).then(|| sized(index % 7)),
+                value: (index % 4 > 0).then(|| sized(30 * index)),
+                headers: Vec::new(),
+                timestamp_ms: 1_000 + index * 100,
+            });
+        }
+        builder.build(ProducerStamp::NONE).expect("builds")
+    }
+
+    #[test]
+    fn plain_records_are_read_as_the_generated_decoder_reads_them() {
+        for count in 1..40 {
+            let bytes = plain(count);
+            let header = BatchHeader::read(&bytes).expect("a header");
+            let records = plain_records(&header, &bytes).expect("plain");
+            assert_eq!(records.len(), count as usize);
+            assert_eq!(decode_any(header, bytes), Ok(records));
+        }
+        let unlike = stored(0, 3, Compression::None);
+        assert_eq!(plain_records(&BatchHeader::read(&unlike).expect("a header"), &unlike), None, "it has headers");
+    }
+
+    #[test]
+    fn damaged_records_are_read_as_the_generated_decoder_reads_them_or_left_to_it() {
+        let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let (whole, mut read) = (plain(9), 0);
+        for _ in 0..100_000 {
+            let mut bytes = whole.to_vec();
+            let at = 12 + random.next_u32() as usize % (bytes.len() - 12);
+            bytes[at] ^= 1 << (random.next_u32() % 8);
+            let checksum = crate::base::checksum::crc32c(&bytes[21..]);
+            bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+            let Ok(header) = BatchHeader::read(&bytes) else { continue };
+            let bytes = Bytes::from(bytes);
+            if let Some(records) = plain_records(&header, &bytes) {
+                assert_eq!(decode_any(header, bytes), Ok(records), "byte {at}");
+                read += 1;
+            }
+        }
+        assert!(read > 10_000, "{read}");
     }
 }
