@@ -266,8 +266,8 @@ impl<T> Accumulator<T> {
         let call = self.next_call;
         let mut to: Option<BrokerId> = None;
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        for partition in self.turns() {
-            if !self.is_ready(&partition, now) || !self.prepare(&partition) {
+        for partition in self.turns(now) {
+            if !self.prepare(&partition) {
                 continue;
             }
             let Some(broker) = leader(&partition) else {
@@ -296,10 +296,10 @@ impl<T> Accumulator<T> {
         Some(ProduceCall { id: call, broker, batches })
     }
 
-    /// The partitions with something to send, beginning after where the last request ended.
-    fn turns(&self) -> Vec<TopicPartition> {
+    /// The partitions with something to send now, beginning after where the last request ended.
+    fn turns(&self, now: Instant) -> Vec<TopicPartition> {
         let waiting =
-            |(partition, state): (&TopicPartition, &Partition<T>)| (!state.queue.is_empty()).then(|| partition.clone());
+            |(partition, state): (&TopicPartition, &Partition<T>)| self.is_ready(state, now).then(|| partition.clone());
         let Some(cursor) = &self.cursor else {
             return self.partitions.iter().filter_map(waiting).collect();
         };
@@ -327,8 +327,7 @@ impl<T> Accumulator<T> {
         if complete { batch.created } else { batch.created + self.config.linger }
     }
 
-    fn is_ready(&self, partition: &TopicPartition, now: Instant) -> bool {
-        let Some(state) = self.partitions.get(partition) else { return false };
+    fn is_ready(&self, state: &Partition<T>, now: Instant) -> bool {
         let Some(front) = state.queue.front() else { return false };
         let in_order = if state.broken || state.queue.iter().any(|batch| batch.attempts > 0) {
             state.in_flight.is_empty()
