@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::fetched;
-use super::partition::Partition;
+use super::partition::{Core, Partition};
 use super::shared::{Shared, lock};
 use crate::base::address::Address;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
@@ -311,12 +311,15 @@ impl<R: Runtime> Rounds<R> {
         }
         let answers = response.topics.into_iter().flat_map(|topic| {
             let id = topic_id(topic.topic_id);
-            topic.partitions.into_iter().map(move |answer| ((id, answer.index), answer))
+            topic.partitions.into_iter().map(move |answer| ((id, answer.index), Some(answer)))
         });
-        let mut answers: BTreeMap<(TopicId, i32), FetchedPartition> = answers.collect();
+        let mut answers: Vec<((TopicId, i32), Option<FetchedPartition>)> = answers.collect();
+        answers.sort_by_key(|(partition, _)| *partition);
         for asked in asked {
             let partition = &asked.partition;
-            match answers.remove(&(partition.topic_id, partition.name.partition)) {
+            let key = (partition.topic_id, partition.name.partition);
+            let at = answers.binary_search_by_key(&key, |(partition, _)| *partition);
+            match at.ok().and_then(|at| answers[at].1.take()) {
                 Some(answer) => self.take_records(&asked, answer),
                 None => self.delay(partition.name.clone()),
             }
@@ -363,6 +366,7 @@ impl<R: Runtime> Rounds<R> {
         let Subject::Offset(offset) = asked.subject else { return };
         let partition = &asked.partition;
         let (answer, pieces) = match answer.error {
+            None if brings_nothing(partition, &answer) => return,
             None => self.accepted(partition, offset, answer),
             Some(ErrorCode::OffsetOutOfRange) if answer.log_start_offset >= 0 => {
                 (FetchAnswer::OutOfRange { log_start: answer.log_start_offset }, Vec::new())
@@ -404,6 +408,16 @@ impl<R: Runtime> Rounds<R> {
         let pause = self.shared.runtime.random_duration("fetcher delay", BACKOFF.0, 2 * BACKOFF.0);
         self.delayed.insert(partition, self.shared.runtime.now() + pause);
     }
+}
+
+/// Whether an answer changes nothing here, as most of a long poll that ended for another partition do.
+fn brings_nothing<R: Runtime>(partition: &Partition<R>, answer: &FetchedPartition) -> bool {
+    let has_all = |core: &Core<R>| {
+        let replica = &core.replica;
+        answer.high_watermark.min(replica.log_end()) <= replica.high_watermark()
+            && answer.log_start_offset <= replica.log_start()
+    };
+    answer.records.is_empty() && partition.view(has_all)
 }
 
 fn epochs_request<R: Runtime>(own: BrokerId, asked: &[Asked<R>]) -> OffsetForLeaderEpochRequest {
