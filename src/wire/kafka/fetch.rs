@@ -255,10 +255,12 @@ impl FetchedPartition {
         buffer: &mut BytesMut,
         cuts: &mut Vec<(usize, &'a [Bytes])>,
     ) -> Result<(), EncodeError> {
-        buffer.put_i32(self.index);
-        buffer.put_i16(wire_code(self.error));
-        buffer.put_i64(self.high_watermark);
-        buffer.put_i64(self.last_stable_offset);
+        let mut offsets = [0; 22];
+        offsets[..4].copy_from_slice(&self.index.to_be_bytes());
+        offsets[4..6].copy_from_slice(&wire_code(self.error).to_be_bytes());
+        offsets[6..14].copy_from_slice(&self.high_watermark.to_be_bytes());
+        offsets[14..].copy_from_slice(&self.last_stable_offset.to_be_bytes());
+        buffer.put_slice(&offsets);
         if version >= 5 {
             buffer.put_i64(self.log_start_offset);
         }
@@ -289,6 +291,10 @@ impl FetchedPartition {
     }
 
     fn write_tagged(&self, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+        if self.diverging_epoch.is_none() && self.current_leader.is_none() {
+            buffer.put_u8(0);
+            return Ok(());
+        }
         let mut tags = Vec::new();
         if let Some(end) = self.diverging_epoch {
             let mut value = BytesMut::with_capacity(13);
