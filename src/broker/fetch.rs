@@ -185,7 +185,7 @@ fn asked<R: Runtime>(topics: &[AskedTopic<R>]) -> impl Iterator<Item = &Asked<R>
 /// Reads within both bounds. The first batch of all is given whatever its size (KIP-74); another
 /// that does not fit is left for the next time.
 async fn read_all<R: Runtime>(topics: &[AskedTopic<R>], bytes_max: usize) -> Round {
-    let mut round = Round { reads: Vec::new(), bytes: 0 };
+    let mut round = Round { reads: Vec::with_capacity(asked(topics).count()), bytes: 0 };
     for one in asked(topics) {
         let left = bytes_max.saturating_sub(round.bytes);
         // Without room a read still tells offsets and errors.

@@ -562,14 +562,12 @@ impl<T> Accumulator<T> {
     /// a leader or an identity has no time.
     #[must_use]
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
-        let mut wakeups = Vec::new();
-        for state in self.partitions.values() {
-            if let Some(front) = state.queue.front() {
-                wakeups.push(self.ready_at(front, state.queue.len() > 1));
-                wakeups.push(front.created + self.config.delivery_timeout);
-            }
-        }
-        wakeups.into_iter().filter(|at| *at > now).min()
+        let wakeups = |state: &Partition<T>| {
+            let front = state.queue.front()?;
+            let ready = self.ready_at(front, state.queue.len() > 1);
+            [ready, front.created + self.config.delivery_timeout].into_iter().filter(|at| *at > now).min()
+        };
+        self.partitions.values().filter_map(wakeups).min()
     }
 
     /// Ends everything: what was never sent has failed, the rest is unknown.

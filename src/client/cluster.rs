@@ -148,7 +148,9 @@ impl<R: Runtime> Cluster<R> {
             return Ok(open.clone());
         }
         *slot = None;
-        let opened = Arc::new(Connection::open(self.runtime(), address, self.config()).await?);
+        // On the heap: it is rarely done, and large in all that may have to do it.
+        let opened = Box::pin(Connection::open(self.runtime(), address, self.config())).await?;
+        let opened = Arc::new(opened);
         *slot = Some(opened.clone());
         Ok(opened)
     }

@@ -59,10 +59,7 @@ macro_rules! number {
         $(
             /// The next number.
             pub fn $name(&mut self) -> Result<$type, BadEncoding> {
-                let bytes = self.take(size_of::<$type>())?;
-                let mut field = [0; size_of::<$type>()];
-                field.copy_from_slice(&bytes);
-                Ok(<$type>::from_be_bytes(field))
+                self.array().map(<$type>::from_be_bytes)
             }
         )*
     };
@@ -90,8 +87,8 @@ impl Reader {
 
     /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], BadEncoding> {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.take(N)?);
+        let array = *self.bytes.first_chunk().ok_or(BadEncoding::Short)?;
+        self.bytes.advance(N);
         Ok(array)
     }
 
@@ -111,8 +108,11 @@ impl Reader {
 
     /// The next text.
     pub fn text(&mut self) -> Result<Arc<str>, BadEncoding> {
-        let bytes = self.bytes()?;
-        std::str::from_utf8(&bytes).map(Arc::from).map_err(|_| BadEncoding::Text)
+        let length = self.u32()? as usize;
+        let bytes = self.bytes.get(..length).ok_or(BadEncoding::Short)?;
+        let text = std::str::from_utf8(bytes).map(Arc::from).map_err(|_| BadEncoding::Text)?;
+        self.bytes.advance(length);
+        Ok(text)
     }
 
     /// The next list: its count, then as many items. An item takes at least a byte, so a count

@@ -66,6 +66,9 @@ pub fn correlation_id(frame: &[u8]) -> Result<i32, Malformed> {
 /// An ApiVersions response whose body is not of the version asked for is read as version 0: that
 /// is how a broker answers a version that it does not know (KIP-511).
 pub fn decode_response(api: ApiKey, version: i16, frame: Bytes) -> Result<(i32, Response), Malformed> {
+    if let Some((correlation_id, bytes)) = plain_header(api, version, &frame) {
+        return Ok((correlation_id, decode_body(api, version, frame.slice(bytes..))?));
+    }
     let bytes = frame.len();
     let mut decoder = Decoder::new(frame, limits(bytes)).map_err(Malformed::header)?;
     let correlation_id = decoder.read_i32().map_err(Malformed::header)?;
@@ -75,6 +78,17 @@ pub fn decode_response(api: ApiKey, version: i16, frame: Bytes) -> Result<(i32, 
     let rest = decoder.remaining();
     let body = decoder.take_bytes(rest).map_err(Malformed::header)?;
     Ok((correlation_id, decode_body(api, version, body)?))
+}
+
+/// A response's correlation id and the length of its header, if no tag is in that.
+fn plain_header(api: ApiKey, version: i16, frame: &[u8]) -> Option<(i32, usize)> {
+    let (correlation_id, rest) = frame.split_first_chunk::<4>()?;
+    let bytes = match api.response_header_version(version) {
+        1 if rest.first() == Some(&0) => 5,
+        1 => return None,
+        _ => 4,
+    };
+    Some((i32::from_be_bytes(*correlation_id), bytes))
 }
 
 fn decode_body(api: ApiKey, version: i16, body: Bytes) -> Result<Response, Malformed> {

@@ -35,6 +35,33 @@ impl RequestHeader {
     /// Reads the header at the start of `frame` and gives the rest, the body. Unknown APIs and
     /// versions are told apart from damage, because the first eight bytes never change.
     pub fn decode(frame: Bytes) -> Result<(RequestHeader, Bytes), RequestError> {
+        match Self::plain(&frame) {
+            Some((header, bytes)) => Ok((header, frame.slice(bytes..))),
+            None => Self::decode_any(frame),
+        }
+    }
+
+    /// The header and its length, if all is well with it and no tag is in it.
+    fn plain(frame: &Bytes) -> Option<(RequestHeader, usize)> {
+        let [key @ .., v0, v1, c0, c1, c2, c3, l0, l1] = frame.first_chunk::<10>()?;
+        let (key, version) = (i16::from_be_bytes(*key), i16::from_be_bytes([*v0, *v1]));
+        let api = ApiKey::from_wire(key).filter(|api| api.served().contains(version))?;
+        let (client_id, mut bytes) = match i16::from_be_bytes([*l0, *l1]) {
+            -1 => (None, 10),
+            length => {
+                let bytes = 10 + usize::try_from(length).ok()?;
+                (Some(StrBytes::try_from(frame.slice_ref(frame.get(10..bytes)?)).ok()?), bytes)
+            }
+        };
+        if api.request_header_version(version) == 2 {
+            (*frame.get(bytes)? == 0).then_some(())?;
+            bytes += 1;
+        }
+        let correlation_id = i32::from_be_bytes([*c0, *c1, *c2, *c3]);
+        Some((RequestHeader { api, version, correlation_id, client_id }, bytes))
+    }
+
+    fn decode_any(frame: Bytes) -> Result<(RequestHeader, Bytes), RequestError> {
         let bytes = frame.len();
         let mut decoder = Decoder::new(frame, limits(bytes)).map_err(Malformed::header)?;
         let key = decoder.read_i16().map_err(Malformed::header)?;

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,8 +60,8 @@ impl Reader {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.take(N)?);
+        let array = *self.frame.first_chunk().ok_or(DecodeError::Short)?;
+        self.frame.advance(N);
         Ok(array)
     }
 
@@ -87,8 +87,13 @@ impl Reader {
     /// A text. What is not UTF-8 is replaced as Java replaces it; the replacement character is
     /// not valid in a path, so such a path is refused where paths are judged.
     pub(super) fn text(&mut self, what: &'static str) -> Result<Arc<str>, DecodeError> {
-        let bytes = self.buffer()?.ok_or(DecodeError::Missing(what))?;
-        Ok(String::from_utf8_lossy(&bytes).into())
+        let length = match self.int()? {
+            -1 => return Err(DecodeError::Missing(what)),
+            length => usize::try_from(length).map_err(|_| DecodeError::Length(length))?,
+        };
+        let text = String::from_utf8_lossy(self.frame.get(..length).ok_or(DecodeError::Short)?).into();
+        self.frame.advance(length);
+        Ok(text)
     }
 
     /// A vector. Each item takes at least four bytes, so a count beyond that fails at once.
