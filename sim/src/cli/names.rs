@@ -21,6 +21,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("coordinator", include_str!("../../scenarios/coordinator.toml")),
     ("swarm", include_str!("../../scenarios/swarm.toml")),
     ("standard", include_str!("../../scenarios/standard.toml")),
+    ("standard-load", include_str!("../../scenarios/standard-load.toml")),
     ("young", include_str!("../../scenarios/young.toml")),
 ];
 
@@ -135,5 +136,17 @@ mod tests {
         let said = scenario("standrad").expect_err("a typing error").to_string();
         assert!(said.ends_with("did you mean 'standard'?"), "{said}");
         assert!(jobs("0").is_err() && jobs("-1").is_err() && jobs("3") == Ok(3));
+    }
+
+    #[test]
+    fn the_load_of_published_rates_is_that_of_standard_but_for_how_much_is_asked() {
+        let parts = |name: &str| {
+            let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).expect("it comes with the program");
+            let mut parts: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+            let rates = parts.iter_mut().filter(|line| line.starts_with("requests_per_s"));
+            assert_eq!(rates.map(|line| *line = "a rate").count(), 2, "{name}");
+            parts.split_off(2)
+        };
+        assert_eq!(parts("standard-load"), parts("standard"));
     }
 }
