@@ -14,6 +14,9 @@
 //!   one that ended anew, for it may be the next controller (`swarm` seed 9: its links were slow then). A
 //!   successor is elected within the same session time-out.
 //!
+//! A broker that is told to stop in good order hands over what it leads to others that are in sync: with another
+//! controller that stays, within the short bound, and without waiting for any session.
+//!
 //! Who is the controller is the brokers' own word. It shortens the bound and excuses what happens to others; a
 //! controller that does not tell of itself is held to the second case.
 
@@ -25,6 +28,8 @@ use wyrdlog::base::ids::BrokerId;
 
 /// A broker that restarted, or a controller that was elected, so long before is at work again.
 const BEFORE_NS: u64 = 3_000_000_000;
+/// What else strikes a broker that stops in good order, from so long before to so long after, excuses it.
+pub const LEAVES_NS: u64 = 4_000_000_000;
 /// What the new leader may take beside the session time-out: the expiry is found within a tick and
 /// committed, a controller is elected and reads the tree, and writes.
 pub const BOUND_NS: u64 = 3_000_000_000;
@@ -56,6 +61,32 @@ pub fn due(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, u64)> {
             let has_other = state.in_sync.iter().chain(&state.eligible_leaders).any(|member| is_able(member.broker));
             if state.leader == Some(*broker) && has_other && !log.is_beyond(index) {
                 due.push((*ended_ns, index, until_ns));
+            }
+        }
+    }
+    due
+}
+
+/// What brokers that stop in good order have to hand over: when, which partition of the history, who, and by
+/// when.
+#[must_use]
+pub fn handed_over(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, BrokerId, u64)> {
+    let mut due = Vec::new();
+    for (left_ns, node) in &met.left {
+        let until_ns = left_ns + (KNOWN_BOUND_NS + met.made_ns).min(BOUND_NS);
+        if until_ns > met.load_ends_ns || !leads_on(met, *node, *left_ns, until_ns) {
+            continue;
+        }
+        let Some((broker, _)) = met.brokers.iter().find(|(_, machine)| *machine == node) else { continue };
+        for (index, name) in (0..).zip(&log.partitions) {
+            let Some((_, state)) = met.states_during(name, *left_ns, *left_ns).last() else { continue };
+            let is_able = |other: BrokerId| {
+                let machine = met.brokers.get(&other);
+                other != *broker && machine.is_some_and(|machine| !is_touched(met, *machine, *left_ns, until_ns))
+            };
+            let has_other = state.in_sync.iter().any(|member| is_able(member.broker));
+            if state.leader == Some(*broker) && has_other && !log.is_beyond(index) {
+                due.push((*left_ns, index, *broker, until_ns));
             }
         }
     }
@@ -111,6 +142,18 @@ pub fn check(met: &ClusterHistory, log: &KafkaHistory) -> Findings {
                 "{name}, whose leader's process ended at {}, was not led anew by {}, although another replica was in sync and nothing else was disturbed",
                 seconds(ended_ns),
                 seconds(until_ns)
+            )
+        });
+    }
+    for (left_ns, index, broker, until_ns) in handed_over(met, log) {
+        let Some(name) = log.partitions.get(usize::from(index)) else { continue };
+        let mut states = met.states_during(name, left_ns, until_ns);
+        let is_other = states.any(|(_, state)| state.leader.is_some_and(|leader| leader != broker));
+        findings.check(is_other, until_ns, [], || {
+            format!(
+                "{name} was still led by broker {broker} at {}, which was told to stop at {}, although another replica was in sync and nothing else was disturbed",
+                seconds(until_ns),
+                seconds(left_ns)
             )
         });
     }
@@ -174,6 +217,32 @@ mod tests {
             assert!(led_at(met.clone(), 24 * S, 2).passed());
             assert_eq!(led_at(met, 26 * S, 2).violated, 1);
         }
+    }
+
+    /// Broker 1, which leads, is told to stop at 20 s, and is back before its session could expire.
+    fn leaves() -> ClusterHistory {
+        let mut met = met();
+        met.controllers.push((S, Node(3)));
+        met.left.push((20 * S, Node(1)));
+        met.disturbances.push(Disturbance { from_ns: 20 * S, to_ns: 20 * S, nodes: vec![Node(1)] });
+        met
+    }
+
+    #[test]
+    fn a_broker_that_stops_in_good_order_hands_over_before_its_session_could_expire() {
+        assert!(led_at(leaves(), 20 * S + S / 2, 2).passed());
+        assert_eq!(led_at(leaves(), 22 * S, 2).violated, 1, "by the expiry of its session");
+        assert_eq!(led_at(leaves(), 20 * S + S / 2, 1).violated, 1, "it leads again itself");
+    }
+
+    #[test]
+    fn nothing_is_handed_over_to_nobody_or_without_a_controller() {
+        let mut alone = leaves();
+        alone.commit(19 * S, &TopicPartition::new("t", 0), &state(1, 1, &[1]));
+        let mut headless = leaves();
+        headless.controllers.clear();
+        let evaluations = [alone, headless].map(|met| check(&met, &log()).evaluations);
+        assert_eq!(evaluations, [0, 0]);
     }
 
     #[test]

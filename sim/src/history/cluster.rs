@@ -57,6 +57,8 @@ pub struct ClusterHistory {
     pub disturbances: Vec<Disturbance>,
     /// When processes ended, by a fault.
     pub ended: Vec<(u64, Node)>,
+    /// When processes were told to stop in good order, and nothing else struck them about then.
+    pub left: Vec<(u64, Node)>,
     /// Which brokers said that they are the controller, and since when.
     pub controllers: Vec<(u64, Node)>,
     /// When a server of the ensemble led it for the first time.

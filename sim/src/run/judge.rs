@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
+use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
@@ -16,6 +17,7 @@ use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
+use crate::observed::Node;
 use crate::scenario::Workload;
 use crate::schedule::FaultKind;
 use crate::watcher::Occasions;
@@ -182,6 +184,7 @@ impl Driver<'_> {
         let disturbs = self.injector.struck().iter().filter(|struck| !is_of_clock(struck));
         met.disturbances.extend(disturbs.filter_map(of_fault));
         met.disturbances.sort_by_key(|one| one.from_ns);
+        met.left = left_in_good_order(self.injector.struck());
         let roles = self.cluster.roles();
         met.brokers.clone_from(&self.topology.brokers);
         met.clients = roles.clients.into_values().collect();
@@ -324,4 +327,22 @@ fn count_completed<C, R>(completed: &mut BTreeMap<Client, u32>, operations: &[Op
             *completed.entry(operation.client).or_default() += 1;
         }
     }
+}
+
+/// The restarts that no other fault on the same machine came close to.
+fn left_in_good_order(struck: &[Struck]) -> Vec<(u64, Node)> {
+    let restarts = struck.iter().filter(|one| one.kind == FaultKind::Restart);
+    let alone = restarts.filter_map(|restart| {
+        let (at_ns, node) = (restart.lasted_ns?.0, *restart.nodes.first()?);
+        let is_close = |one: &&Struck| {
+            let (from_ns, to_ns) = one.lasted_ns?;
+            let begins = from_ns <= at_ns + LEAVES_NS && at_ns <= to_ns.max(from_ns) + LEAVES_NS;
+            Some(begins && one.nodes.contains(&node) && !std::ptr::eq(*one, restart))
+        };
+        let is_struck = struck.iter().any(|one| is_close(&one) == Some(true));
+        (!is_struck).then_some((at_ns, node))
+    });
+    let mut left: Vec<(u64, Node)> = alone.collect();
+    left.sort_unstable();
+    left
 }
