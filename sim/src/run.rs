@@ -35,6 +35,7 @@ use crate::workloads::Load;
 use crate::workloads::coordinator_registers::Registers;
 use crate::workloads::produce_consume::ProduceConsume;
 use crate::workloads::sessions::Sessions;
+use crate::workloads::topics::Topics;
 
 mod judge;
 mod requests;
@@ -196,6 +197,7 @@ pub fn run_plan(plan: &Plan, options: &Options) -> Result<Run, CannotRun> {
 struct Clients {
     registers: Option<Arc<Registers>>,
     produce_consume: Option<Arc<ProduceConsume>>,
+    topics: Option<Arc<Topics>>,
     /// The clients of the coordinator that are to be served again after healing.
     of_coordinator: Vec<Client>,
 }
@@ -411,6 +413,13 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let servers = cluster.coordinator_addresses();
                 let shared = Arc::new(Sessions { servers, session_timeout, load, clients: count, ends_per_minute });
                 mains.extend(numbers.map(|client| main(client, &shared, Sessions::run)));
+            }
+            Workload::Topics { clients: count, changes_per_minute } => {
+                let mut load = Load::new(plan, count, 1, cluster.view());
+                load.pause = load.pause * 60 / changes_per_minute.max(1);
+                let shared = Arc::new(Topics::new(cluster.broker_addresses(), numbers.clone().collect(), load));
+                clients.topics = Some(shared.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Topics::run)));
             }
         }
     }

@@ -38,6 +38,8 @@ const FOREIGN_VALUE: u64 = u64::MAX;
 pub enum Entry {
     /// A node observed something.
     Event(Observed),
+    /// A node observed something at which no invariant looks: it is told, and that is all.
+    Unjudged(Observed),
     /// What a disk held of a log that is about to be seen opened.
     Disk {
         /// Whose disk.
@@ -142,6 +144,7 @@ fn replay(invariants: &mut Invariants, entry: &Entry) -> u64 {
             invariants.disk_segments(*node, partition.clone(), segments.clone());
         }
         Entry::Fault { time_ns, note } => invariants.fault(*time_ns, note),
+        Entry::Unjudged(_) => {}
     }
     invariants.violated()
 }
@@ -548,7 +551,7 @@ fn append_at(entry: &Entry) -> Option<(&Observed, &wyrdlog::base::event::Appende
             Event::Log(_, LogEvent::Appended { batch, .. }) => Some((observed, batch)),
             _ => None,
         },
-        Entry::Disk { .. } | Entry::Segments { .. } | Entry::Fault { .. } => None,
+        Entry::Unjudged(_) | Entry::Disk { .. } | Entry::Segments { .. } | Entry::Fault { .. } => None,
     }
 }
 

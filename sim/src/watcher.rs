@@ -31,6 +31,7 @@ use crate::observed::{FaultNote, Incarnation, Node, Observed};
 use crate::schedule::TriggerTracker;
 use crate::tamper::Entry;
 use crate::verdict::Property;
+use crate::workloads::topics::PREFIX;
 
 /// After so many entries a server's disk is asked again for its state.
 const REPLAYED_ENTRIES: u64 = 700;
@@ -89,6 +90,8 @@ pub struct Watcher {
     pub server_restarts: Vec<(u64, u64)>,
     /// What clients of brokers met.
     pub cluster: ClusterHistory,
+    /// The faults that took effect on disks and processes.
+    pub struck: Vec<(u64, FaultNote)>,
     lives: BTreeMap<Node, Incarnation>,
     seen_lives: BTreeMap<Node, Incarnation>,
     /// Which occasions there were for properties that need one.
@@ -127,6 +130,7 @@ impl Watcher {
             nodes: Nodes::default(),
             server_restarts: Vec::new(),
             cluster: ClusterHistory::default(),
+            struck: Vec::new(),
             lives: BTreeMap::new(),
             seen_lives: BTreeMap::new(),
             occasions: Occasions::default(),
@@ -144,6 +148,9 @@ impl Watcher {
         let Observation { time_ns, node, incarnation, event } = observation;
         let observed = Observed { time_ns, node: Node(node.index() as u16), incarnation, event };
         self.events += 1;
+        if !self.is_judged(&observed.event) {
+            return self.pass_over(observed, view);
+        }
         self.note(&observed);
         if let Event::Coordinator(event) = &observed.event {
             self.note_applied(&observed, event, view, node);
@@ -165,14 +172,43 @@ impl Watcher {
             self.violated = violated;
             self.end_if_waited_for(view);
         }
+        self.track(&observed, view);
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Event(observed));
+        }
+    }
+
+    /// Whether the invariants look at it. Topics that clients create and delete come back under their names
+    /// with other logs, of which events do not tell; what their clients see is judged instead.
+    fn is_judged(&self, event: &Event) -> bool {
+        let partition = match event {
+            Event::Log(partition, _) | Event::Replica(partition, _) | Event::Client(partition, _) => partition,
+            Event::Controller(
+                ControllerEvent::Committed { partition, .. } | ControllerEvent::Found { partition, .. },
+            ) => partition,
+            _ => return true,
+        };
+        !partition.topic.starts_with(PREFIX)
+    }
+
+    /// Takes an event at which no invariant looks.
+    fn pass_over(&mut self, observed: Observed, view: View) {
+        if let Event::Log(_, LogEvent::Opened { .. }) = &observed.event {
+            self.restarted(&observed);
+        }
+        self.track(&observed, view);
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry::Unjudged(observed));
+        }
+    }
+
+    /// Brings the driver back if a fault is due earlier than it knows.
+    fn track(&mut self, observed: &Observed, view: View) {
         let known = self.tracker.next_due_ns();
-        self.tracker.observe(&observed);
+        self.tracker.observe(observed);
         let due = self.tracker.next_due_ns();
         if due != known && due.is_some_and(|due| known.is_none_or(|known| due < known)) {
             view.interrupt(DUE);
-        }
-        if let Some(entries) = &mut self.entries {
-            entries.push(Entry::Event(observed));
         }
     }
 
@@ -192,6 +228,7 @@ impl Watcher {
         if let FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_) = note {
             self.cluster.ended.extend(note.nodes().iter().map(|node| (time_ns, *node)));
         }
+        self.struck.push((time_ns, note.clone()));
         match &note {
             FaultNote::Rotted { node, .. } => drop(self.spoilt.insert(*node)),
             FaultNote::DiskLost(node) => drop(self.spoilt.remove(node)),

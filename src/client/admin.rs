@@ -131,13 +131,21 @@ pub struct ClusterDescription {
 /// Administers a cluster.
 pub struct Admin<R: Runtime> {
     cluster: Cluster<R>,
+    /// Whom it asks instead of the controller.
+    via: Option<Address>,
 }
 
 impl<R: Runtime> Admin<R> {
     /// An admin over `cluster`.
     #[must_use]
     pub fn new(cluster: Cluster<R>) -> Self {
-        Admin { cluster }
+        Admin { cluster, via: None }
+    }
+
+    /// An admin that asks the broker at `address`, controller or not: any other sends the request on.
+    #[must_use]
+    pub fn via(cluster: Cluster<R>, address: Address) -> Self {
+        Admin { cluster, via: Some(address) }
     }
 
     /// Creates topics; gives the id of each, or why it was not created. `wait` is how long the
@@ -264,18 +272,25 @@ impl<R: Runtime> Admin<R> {
         api: ApiKey,
         request: &impl Fn(i16) -> &'a Request,
     ) -> Result<Response, RequestFailed> {
+        let connection = match &self.via {
+            Some(address) => self.cluster.connection_to(address).await?,
+            None => self.cluster.connection(self.controller().await?).await?,
+        };
+        let version = connection
+            .version(api)
+            .ok_or_else(|| RequestFailed::NotSent(format!("the broker does not speak our {api:?}")))?;
+        connection.send_version(version, request(version)).await?.await
+    }
+
+    /// Who is said to be the controller, or any broker.
+    async fn controller(&self) -> Result<BrokerId, RequestFailed> {
         if self.cluster.view().brokers.is_empty() {
             self.cluster.refresh(Some(&[])).await?;
         }
         let view: Arc<ClusterView> = self.cluster.view();
         let broker = view.controller.filter(|broker| view.brokers.contains_key(broker));
         let broker = broker.or_else(|| view.brokers.keys().next().copied());
-        let broker = broker.ok_or_else(|| RequestFailed::NotSent("no broker is known".to_owned()))?;
-        let connection = self.cluster.connection(broker).await?;
-        let version = connection
-            .version(api)
-            .ok_or_else(|| RequestFailed::NotSent(format!("the broker does not speak our {api:?}")))?;
-        connection.send_version(version, request(version)).await?.await
+        broker.ok_or_else(|| RequestFailed::NotSent("no broker is known".to_owned()))
     }
 }
 

@@ -27,6 +27,8 @@ pub mod session_length;
 pub mod session_order;
 pub mod sightings;
 pub mod snapshot_read;
+pub mod topics;
+pub mod topics_served;
 pub mod unexpected_reset;
 pub mod write_cycle;
 

@@ -152,7 +152,7 @@ fn notes(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -
         verdict.faults.iter().filter_map(|struck| struck.lasted_ns).flat_map(|(a, b)| [a, b]).collect();
     let noted = entries.iter().filter_map(|entry| match entry {
         Entry::Fault { time_ns, note } => Some((*time_ns, note)),
-        Entry::Event(_) | Entry::Disk { .. } | Entry::Segments { .. } => None,
+        Entry::Event(_) | Entry::Unjudged(_) | Entry::Disk { .. } | Entry::Segments { .. } => None,
     });
     let line = |(time_ns, note): (u64, &FaultNote)| {
         let text = match note {
@@ -173,15 +173,17 @@ fn notes(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -
 }
 
 fn events(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -> Vec<Line> {
+    let mut judged = 0..;
     let observed = entries.iter().filter_map(|entry| match entry {
-        Entry::Event(observed) => Some(observed),
+        Entry::Event(observed) => Some((judged.next(), observed)),
+        Entry::Unjudged(observed) => Some((None, observed)),
         Entry::Fault { .. } | Entry::Disk { .. } | Entry::Segments { .. } => None,
     });
     let involved = involved(verdict);
     let mut planted = BTreeSet::new();
     let mut lines = Vec::new();
-    for (ordinal, observed) in (0..).zip(observed) {
-        let is_involved = involved.contains(&ordinal);
+    for (ordinal, observed) in observed {
+        let is_involved = ordinal.is_some_and(|ordinal| involved.contains(&ordinal));
         // The branch of a planted bug may run thousands of times: once tells.
         let told = matches!(observed.event, Event::PlantTaken(_)) && !planted.insert(observed.node);
         if told || !filter.has_event(observed, is_involved) {

@@ -1,23 +1,24 @@
 //! Judging a run that has ended: every checker and invariant, and what there is to count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
-use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length};
+use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, topics};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Expected, KafkaHistory};
 use crate::history::sessions::SessionHistory;
+use crate::history::topics::TopicsHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
-use crate::observed::Node;
+use crate::observed::{FaultNote, Node};
 use crate::scenario::Workload;
 use crate::schedule::FaultKind;
 use crate::watcher::Occasions;
@@ -34,6 +35,7 @@ impl Driver<'_> {
     /// Ends the run and judges it.
     pub(super) fn judge(self) -> Run {
         let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
+        let topics = self.clients.topics.as_ref().map(|topics| topics.take_history());
         let mut log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
         self.expect(&mut log);
         let after_healing = self.after_healing(&registers);
@@ -66,6 +68,11 @@ impl Driver<'_> {
         }
         if !coordinator_beyond {
             findings.extend(check_met(&met, &log, &registers));
+        }
+        if let Some(mut topics) = topics.filter(|_| !coordinator_beyond && self.failure.is_none()) {
+            self.expect_of_topics(&mut topics, &watcher, &met);
+            let judged = topics::check(&topics, &met).into_iter();
+            findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
         }
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
@@ -169,6 +176,33 @@ impl Driver<'_> {
         let (entries, refused) = (watcher.sessions.take(), watcher.refused.take());
         let ended_ns = self.cluster.simulation.now_ns();
         SessionHistory { bounds_ms: self.cluster.session_bounds_ms(), entries, refused, disturbed_ns, ended_ns }
+    }
+
+    /// Writes down what was promised of the topics that clients created.
+    fn expect_of_topics(&self, topics: &mut TopicsHistory, watcher: &super::Watcher, met: &ClusterHistory) {
+        let brokers = &self.topology.brokers;
+        let hits = |note: &FaultNote| note.nodes().iter().any(|node| brokers.values().any(|broker| broker == node));
+        let of_brokers = watcher.struck.iter().filter(|(_, note)| hits(note));
+        let expected = &mut topics.expected;
+        for (time_ns, note) in of_brokers {
+            match note {
+                FaultNote::PowerLost(_) | FaultNote::SyncFails(_) => expected.cuts_ns.push(*time_ns),
+                FaultNote::DiskLost(_) | FaultNote::Rotted { .. } => expected.disks_ns.push(*time_ns),
+                FaultNote::ProcessCrashed(_) | FaultNote::CallsFail(_) | FaultNote::CallsWork(_) => {}
+            }
+        }
+        let phases = self.plan.phases;
+        expected.brokers = brokers.len();
+        expected.healed_ns = (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
+        (expected.bound_ns, expected.load_ends_ns) = (self.bound_ns(), met.load_ends_ns);
+        expected.seen_ns = self.cluster.simulation.now_ns();
+        let view = self.cluster.view();
+        for node in brokers.values().filter(|node| self.cluster.is_running(**node)) {
+            let files = view.files(self.cluster.id(*node));
+            let directory = |file: &String| Some(Path::new(file).parent()?.file_name()?.to_str()?.to_owned());
+            let all: BTreeSet<String> = files.iter().filter_map(directory).collect();
+            expected.directories.extend(all.into_iter().map(|name| (*node, name)));
+        }
     }
 
     /// What clients met, and what disturbed the cluster meanwhile.

@@ -33,6 +33,13 @@ pub enum Workload<N = u32> {
         /// Sessions that end per simulated minute.
         ends_per_minute: N,
     },
+    /// Clients that create topics of their own, use them, delete them and create them again.
+    Topics {
+        /// How many clients.
+        clients: N,
+        /// Topics that are created or deleted per simulated minute, by all clients together.
+        changes_per_minute: N,
+    },
 }
 
 /// What clients do that send unique values and poll them.
@@ -143,14 +150,15 @@ impl Workload {
         match self {
             Workload::ProduceConsume(LogLoad { clients, .. })
             | Workload::Registers { clients, .. }
-            | Workload::Sessions { clients, .. } => *clients,
+            | Workload::Sessions { clients, .. }
+            | Workload::Topics { clients, .. } => *clients,
         }
     }
 
     fn of_log(&self) -> Option<&LogLoad> {
         match self {
             Workload::ProduceConsume(load) => Some(load),
-            Workload::Registers { .. } | Workload::Sessions { .. } => None,
+            Workload::Registers { .. } | Workload::Sessions { .. } | Workload::Topics { .. } => None,
         }
     }
 
@@ -173,7 +181,8 @@ impl Workload {
         match self {
             Workload::ProduceConsume(LogLoad { clients, .. })
             | Workload::Registers { clients, .. }
-            | Workload::Sessions { clients, .. } => {
+            | Workload::Sessions { clients, .. }
+            | Workload::Topics { clients, .. } => {
                 let several = *clients > 1;
                 *clients = clients.div_ceil(2);
                 several
@@ -200,6 +209,13 @@ impl Workload<Drawn> {
                 Workload::Sessions {
                     clients: number("clients", clients),
                     ends_per_minute: number("ends_per_minute", ends_per_minute),
+                }
+            }
+            Workload::Topics { clients, changes_per_minute } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("topics.{what}"), of) as u32;
+                Workload::Topics {
+                    clients: number("clients", clients),
+                    changes_per_minute: number("changes_per_minute", changes_per_minute),
                 }
             }
         }

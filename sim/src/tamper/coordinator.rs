@@ -21,7 +21,7 @@ fn event_at(entry: &Entry) -> Option<(&Observed, &CoordinatorEvent)> {
             Event::Coordinator(event) => Some((observed, event)),
             _ => None,
         },
-        Entry::Disk { .. } | Entry::Segments { .. } | Entry::Fault { .. } => None,
+        Entry::Unjudged(_) | Entry::Disk { .. } | Entry::Segments { .. } | Entry::Fault { .. } => None,
     }
 }
 
