@@ -8,6 +8,7 @@ mod coordinator;
 mod met;
 mod replicas;
 mod sends;
+mod topics;
 
 use std::collections::BTreeSet;
 
@@ -18,12 +19,14 @@ use crate::checkers::availability::{self, AfterHealing};
 use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
+use crate::checkers::topics as checkers_of_topics;
 use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, sightings::Sightings};
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
 use crate::history::sessions::SessionHistory;
+use crate::history::topics::TopicsHistory;
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
 use crate::invariants::{Depth, Invariants};
@@ -88,6 +91,8 @@ pub struct Record {
     pub after_healing: AfterHealing,
     /// What clients met while faults did what they did.
     pub met: ClusterHistory,
+    /// What clients did with topics of their own.
+    pub topics: Option<TopicsHistory>,
 }
 
 impl Record {
@@ -131,6 +136,7 @@ impl Record {
         findings.push(replay_equals_live::check(&self.replays));
         findings.push(availability::check(&self.after_healing, &self.kafka));
         findings.extend(check_met(&self.met, &self.kafka, &self.coordinator));
+        findings.extend(self.topics.iter().flat_map(|history| checkers_of_topics::check(history, &self.met)));
         findings
     }
 }
@@ -271,6 +277,14 @@ tampers! {
     StallFailover => Availability,
     /// A lookup by time finds nothing where it found a record.
     DropLookup => OffsetForTime,
+    /// A value of a topic that was deleted shows in the next one of its name.
+    ReviveRecord => LandsWhereSent,
+    /// A record that was acknowledged is left out of what was read of a topic that a client created.
+    DropTopicRecord => Unseen,
+    /// A creation or deletion of a topic is refused with a code that it never deserves.
+    CorruptTopicRefusal => RightRefusal,
+    /// A client does not once create a topic again after healing.
+    StallRounds => Availability,
 }
 
 /// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
@@ -334,6 +348,10 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
         Tamper::StallFailover => met::stall_failover(&mut edited, &mut draw),
         Tamper::DropLookup => met::drop_lookup(&mut edited.kafka, &mut draw),
+        Tamper::ReviveRecord => topics::revive_record(edited.topics.as_mut()?, &mut draw),
+        Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
+        Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
+        Tamper::StallRounds => topics::stall_rounds(edited.topics.as_mut()?, &mut draw),
     }?;
     Some(edited)
 }
@@ -783,6 +801,7 @@ mod tests {
             replays,
             after_healing,
             met,
+            topics: Some(crate::checkers::topics::tests::good()),
         }
     }
 

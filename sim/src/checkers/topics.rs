@@ -24,7 +24,7 @@ use wyrdlog::base::partition_state::Durability;
 use wyrdlog::wire::kafka::ErrorCode;
 
 use crate::history::cluster::ClusterHistory;
-use crate::history::topics::{Call, NameIndex, PartitionRead, Reply, Shape, TopicOp, TopicsHistory};
+use crate::history::topics::{Call, Expected, NameIndex, PartitionRead, Reply, Shape, TopicOp, TopicsHistory};
 use crate::history::{OpId, Outcome};
 use crate::observed::seconds;
 use crate::verdict::{Findings, Property};
@@ -82,6 +82,68 @@ struct Incarnation {
     shape: Shape,
     created_ns: u64,
     is_certain: bool,
+}
+
+impl Incarnation {
+    /// Whether nothing struck that may take away what it had, by the end of `operation`.
+    fn is_promised(&self, expected: &Expected, operation: &TopicOp) -> bool {
+        let (from_ns, to_ns) = (self.created_ns, operation.completed_ns.unwrap_or(u64::MAX));
+        let struck = |times: &[u64]| times.iter().any(|at_ns| (from_ns..=to_ns).contains(at_ns));
+        let cut = self.shape.durability == Durability::PageCache && struck(&expected.cuts_ns);
+        !cut && !struck(&expected.disks_ns)
+    }
+}
+
+/// A read of an incarnation that is judged for what it brought.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedRead {
+    /// The read.
+    pub op: OpId,
+    /// Of which incarnation, from 0.
+    pub incarnation: u32,
+    /// Whether what was acknowledged must not be missing.
+    pub is_promised: bool,
+}
+
+/// The operations up to the one that loses track of its name, each with what there was before it.
+fn tracked<'h>(operations: &[(OpId, &'h TopicOp)]) -> Vec<(OpId, &'h TopicOp, Known)> {
+    let mut known = Known::default();
+    let mut tracked = Vec::new();
+    for (op, operation) in operations {
+        if loses_track(operation) {
+            break;
+        }
+        tracked.push((*op, *operation, known.clone()));
+        known.take(operation);
+    }
+    tracked
+}
+
+/// The reads in which a value of another incarnation has no excuse.
+#[must_use]
+pub fn judged_reads(history: &TopicsHistory) -> Vec<JudgedRead> {
+    let mut reads = Vec::new();
+    for operations in history.by_name().into_values() {
+        for (op, operation, known) in tracked(&operations) {
+            let read = matches!(operation.outcome, Outcome::Ok(Reply::Read(_)));
+            if let Some(present) = known.present.filter(|present| read && present.is_certain) {
+                let is_promised = present.is_promised(&history.expected, operation);
+                reads.push(JudgedRead { op, incarnation: present.number, is_promised });
+            }
+        }
+    }
+    reads
+}
+
+/// The refusals of creations and deletions that are judged.
+#[must_use]
+pub fn judged_refusals(history: &TopicsHistory) -> Vec<OpId> {
+    let is_refused = |operation: &TopicOp| {
+        let is_change = matches!(operation.call, Call::Create { .. } | Call::Delete { .. });
+        is_change && matches!(operation.outcome, Outcome::Ok(Reply::Refused(_)))
+    };
+    let of_all = history.by_name().into_values().flat_map(|operations| tracked(&operations));
+    of_all.filter(|(_, operation, _)| is_refused(operation)).map(|(op, _, _)| op).collect()
 }
 
 /// All findings about the topics' clients.
@@ -208,9 +270,6 @@ impl<'h> Judge<'h> {
 
     fn judge(&mut self, name: NameIndex, operations: &[(OpId, &TopicOp)]) {
         let mut known = Known::default();
-        let (mut at, mut places) = (BTreeMap::new(), BTreeMap::new());
-        std::mem::swap(&mut self.at, &mut at);
-        std::mem::swap(&mut self.places, &mut places);
         self.at.clear();
         self.places.clear();
         for (op, operation) in operations {
@@ -227,22 +286,13 @@ impl<'h> Judge<'h> {
             let Some(present) = known.present else { continue };
             match (&operation.call, &operation.outcome) {
                 (Call::Send { partition, value, .. }, Outcome::Ok(Reply::Sent { offset })) => {
-                    let promised = self.is_promised(&present, operation);
+                    let promised = present.is_promised(&self.history.expected, operation);
                     self.judge_place((*partition, *offset, *value), *op, operation, promised && present.is_certain);
                 }
                 (Call::Read { .. }, Outcome::Ok(Reply::Read(read))) => self.judge_read(&present, *op, operation, read),
                 _ => {}
             }
         }
-    }
-
-    /// Whether nothing struck that may take away what the incarnation had, by the end of `operation`.
-    fn is_promised(&self, present: &Incarnation, operation: &TopicOp) -> bool {
-        let (from_ns, to_ns) = (present.created_ns, operation.completed_ns.unwrap_or(u64::MAX));
-        let struck = |times: &[u64]| times.iter().any(|at_ns| (from_ns..=to_ns).contains(at_ns));
-        let expected = &self.history.expected;
-        let cut = present.shape.durability == Durability::PageCache && struck(&expected.cuts_ns);
-        !cut && !struck(&expected.disks_ns)
     }
 
     fn judge_change(&mut self, name: NameIndex, known: &Known, op: OpId, operation: &TopicOp) {
@@ -277,7 +327,7 @@ impl<'h> Judge<'h> {
     }
 
     fn judge_read(&mut self, present: &Incarnation, op: OpId, operation: &TopicOp, read: &[PartitionRead]) {
-        let is_promised = self.is_promised(present, operation);
+        let is_promised = present.is_promised(&self.history.expected, operation);
         let time_ns = operation.completed_ns.unwrap_or(0);
         for part in read {
             for (offset, value) in &part.records {
@@ -439,3 +489,7 @@ pub(super) fn describe(history: &TopicsHistory, call: &Call) -> String {
         Call::Round { .. } => format!("a round on {name}"),
     }
 }
+
+#[cfg(test)]
+#[path = "topics_tests.rs"]
+pub(crate) mod tests;

@@ -69,9 +69,12 @@ impl Driver<'_> {
         if !coordinator_beyond {
             findings.extend(check_met(&met, &log, &registers));
         }
-        if let Some(mut topics) = topics.filter(|_| !coordinator_beyond && self.failure.is_none()) {
+        let topics = topics.filter(|_| !coordinator_beyond && self.failure.is_none()).map(|mut topics| {
             self.expect_of_topics(&mut topics, &watcher, &met);
-            let judged = topics::check(&topics, &met).into_iter();
+            topics
+        });
+        if let Some(topics) = &topics {
+            let judged = topics::check(topics, &met).into_iter();
             findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
         }
         if cut_short && self.has_final_reads {
@@ -95,6 +98,7 @@ impl Driver<'_> {
             replays,
             after_healing,
             met,
+            topics,
         });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{TopicId, TopicPartition};
 use wyrdlog::base::partition_state::Durability;
+use wyrdlog::base::time::Instant;
 use wyrdlog::client::admin::AdminError;
 use wyrdlog::client::consumer::{OffsetSpec, Position};
 use wyrdlog::client::producer::SendError;
@@ -36,8 +37,12 @@ use crate::scenario::Records;
 pub const PREFIX: &str = "churn-";
 /// How long the controller may take to create or delete a topic.
 const CHANGE_WAIT: Duration = Duration::from_secs(4);
-/// After so long a client gives up a change, a send or a read.
+/// After so long a client gives up a change.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// After so long it gives up a record, sends or reads no more.
+const USE_PATIENCE: Duration = Duration::from_secs(3);
+/// Whatever was begun under faults is given up so long after healing: the topic may have lost its replicas.
+const HEALED_PATIENCE: Duration = Duration::from_secs(1);
 /// How long every broker may take to learn of a topic, before the client goes on without.
 const SETTLES: Duration = Duration::from_secs(2);
 /// The same once all is healed: whoever waits then is to see that it happens.
@@ -137,6 +142,13 @@ impl Worker {
 
     fn is_healed(&self) -> bool {
         self.now_ns() >= self.shared.load.healed_ns
+    }
+
+    /// Until when something may take that lasts so long at most.
+    fn deadline(&self, patience: Duration) -> Instant {
+        let left = Duration::from_nanos(self.shared.load.healed_ns.saturating_sub(self.now_ns()));
+        let healed = if left.is_zero() { patience } else { left + HEALED_PATIENCE };
+        self.runtime.now() + patience.min(healed)
     }
 
     async fn pause(&self) -> Result<(), Retired> {
@@ -290,7 +302,7 @@ impl Worker {
     async fn settle(&self, incarnation: &Incarnation) -> bool {
         let op = self.invoke(Call::Settle { name: incarnation.name });
         let patience = if self.is_healed() { SETTLES_HEALED } else { SETTLES };
-        let deadline = self.runtime.now() + patience;
+        let deadline = self.deadline(patience);
         for broker in &self.shared.brokers {
             let asked = self.ask_until_known(broker, incarnation);
             if timeout_at(&self.runtime, deadline, asked).await.is_err() {
@@ -325,15 +337,16 @@ impl Worker {
             acks: Acks::All,
             idempotent: self.percent(50),
             retries: 0,
-            delivery_timeout: PATIENCE,
+            delivery_timeout: USE_PATIENCE,
             max_block: Duration::from_secs(1),
             ..ProducerConfig::default()
         };
         let producer = Producer::new(self.cluster.clone(), config);
+        let deadline = self.deadline(USE_PATIENCE);
         for attempt in 0..SENDS_MAX {
             let missing = (0..incarnation.partitions).filter(|index| !incarnation.ends.contains_key(index));
             let missing: Vec<i32> = missing.collect();
-            if missing.is_empty() {
+            if missing.is_empty() || self.runtime.now() >= deadline {
                 break;
             }
             if attempt > 0 {
@@ -389,7 +402,7 @@ impl Worker {
         consumer.assign(partitions.clone());
         partitions.iter().for_each(|partition| consumer.seek_to(partition, OffsetSpec::Earliest));
         let op = self.invoke(Call::Read { name: incarnation.name });
-        let deadline = self.runtime.now() + PATIENCE;
+        let deadline = self.deadline(USE_PATIENCE);
         let mut read: BTreeMap<i32, PartitionRead> = BTreeMap::new();
         let is_read = loop {
             match timeout_at(&self.runtime, deadline, self.read_on(&mut consumer, incarnation, &mut read)).await {
