@@ -49,6 +49,11 @@ const SETTLES: Duration = Duration::from_secs(2);
 const SETTLES_HEALED: Duration = Duration::from_secs(4);
 /// How long to wait before brokers are asked again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// A broker that takes longer to be connected to is not seen.
+const ANSWERS: Duration = Duration::from_millis(200);
+/// The shortest and the longest that a client waits for a broker to go or to come back.
+const SEES_MIN: Duration = Duration::from_secs(3);
+const SEES_MAX: Duration = Duration::from_secs(10);
 /// A name is used for so many incarnations at most.
 const INCARNATIONS_MAX: u64 = 6;
 /// The most partitions of a topic.
@@ -85,6 +90,15 @@ struct Incarnation {
     partitions: i32,
     /// Up to where each partition has been acknowledged.
     ends: BTreeMap<i32, i64>,
+}
+
+/// What a client waits to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// That every broker takes connections.
+    EveryBroker,
+    /// That some broker does not.
+    NotEveryBroker,
 }
 
 /// A name is used no more: what became of an operation on it is unknown, or the load is over.
@@ -176,12 +190,14 @@ impl Worker {
         let client = self.client;
         let name = self.new_name(|index| format!("{PREFIX}{client}-{index}"));
         let incarnations = 1 + self.runtime.random_below("incarnations", INCARNATIONS_MAX);
-        let mut rounds: Option<OpId> = None;
+        let (mut rounds, mut awaits): (Option<OpId>, bool) = (None, false);
         for _ in 0..incarnations {
             self.pause().await?;
+            // A broker that was away at the deletion comes back with what it had of the topic.
+            let waits = awaits && self.sees(Seen::EveryBroker).await;
             self.ask_for_what_is_refused(name, false).await?;
             let next = self.invoke(Call::Round { name });
-            let mut incarnation = self.create(name, self.shape()).await?;
+            let mut incarnation = self.create(name, self.shape(waits)).await?;
             let is_settled = self.settle(&incarnation).await;
             if let Some(round) = rounds.take() {
                 let is_read = self.read(&incarnation).await;
@@ -190,10 +206,11 @@ impl Worker {
                 }
             }
             let is_sent = self.send_to_all(&mut incarnation).await?;
-            if !self.is_healed() {
+            awaits = !self.is_healed() && self.percent(50) && self.sees(Seen::NotEveryBroker).await;
+            if !awaits && !self.is_healed() {
                 self.pause().await?;
             }
-            let is_read = self.read(&incarnation).await;
+            let is_read = !awaits && self.read(&incarnation).await;
             self.ask_for_what_is_refused(name, true).await?;
             self.delete(name).await?;
             rounds = Some(next).filter(|_| is_settled && is_sent && is_read);
@@ -201,11 +218,34 @@ impl Worker {
         Ok(())
     }
 
-    fn shape(&self) -> Shape {
+    /// Waits until the client sees so many brokers, as long as it would pause, or some seconds. Says
+    /// whether it does.
+    async fn sees(&self, what: Seen) -> bool {
+        let patience = self.shared.load.pause.clamp(SEES_MIN, SEES_MAX);
+        let deadline = self.deadline(patience);
+        while self.runtime.now() < deadline && !self.shared.load.is_over() {
+            let mut reached = 0;
+            for broker in &self.shared.brokers {
+                let connected = timeout(&self.runtime, ANSWERS, self.cluster.connection_to(broker)).await;
+                reached += usize::from(matches!(connected, Ok(Ok(_))));
+            }
+            let is_every = reached == self.shared.brokers.len();
+            if is_every == (what == Seen::EveryBroker) {
+                return true;
+            }
+            self.runtime.sleep(AGAIN * 2).await;
+        }
+        false
+    }
+
+    /// What the next topic is created as; with a replica on each of three brokers, if `everywhere`.
+    fn shape(&self, everywhere: bool) -> Shape {
         let brokers = self.shared.brokers.len().min(3) as u64;
+        let others = self.runtime.random_below("replicas", brokers);
+        let others = if everywhere { brokers.saturating_sub(1) } else { others };
         Shape {
             partitions: 1 + self.runtime.random_below("partitions", PARTITIONS_MAX) as i32,
-            replicas: 1 + self.runtime.random_below("replicas", brokers) as i16,
+            replicas: 1 + others as i16,
             durability: if self.percent(50) { Durability::Synced } else { Durability::PageCache },
         }
     }
@@ -215,7 +255,7 @@ impl Worker {
         if !self.percent(30) {
             return Ok(());
         }
-        let good = self.shape();
+        let good = self.shape(false);
         let done = match self.runtime.random_below("refused", 4) {
             0 if exists => self.create(name, good).await.map(drop),
             0 => self.delete(name).await,
