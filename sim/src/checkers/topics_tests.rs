@@ -45,7 +45,7 @@ impl Script {
         self.does(Call::Create { name: 0, shape }, Outcome::Ok(Reply::Done))
     }
 
-    fn is_refused(self, call: Call, error: ErrorCode) -> Self {
+    fn asks_in_vain(self, call: Call, error: ErrorCode) -> Self {
         self.does(call, Outcome::Ok(Reply::Refused(error)))
     }
 
@@ -89,7 +89,7 @@ impl Script {
 /// What a client did that lost nothing and was told nothing wrong.
 pub(crate) fn good() -> TopicsHistory {
     let again = Script::first().creates(ONE).settles().reads(&[], 0).sends(13, 0).reads(&[(0, 13)], 1);
-    again.is_refused(CREATE, ErrorCode::TopicAlreadyExists).rounds().history
+    again.asks_in_vain(CREATE, ErrorCode::TopicAlreadyExists).rounds().history
 }
 
 const CREATE: Call = Call::Create { name: 0, shape: ONE };
@@ -117,7 +117,7 @@ fn a_value_that_was_sent_elsewhere_to_nobody_or_in_vain_is_rejected() {
     let script = || Script::new().creates(ONE).settles();
     assert_eq!(script().reads(&[(0, 99)], 1).rounds().violates(), [Property::NothingGarbage]);
     let refused = Call::Send { name: 0, partition: 0, value: 7 };
-    let in_vain = script().is_refused(refused, ErrorCode::NotLeaderOrFollower).reads(&[(0, 7)], 1).rounds();
+    let in_vain = script().asks_in_vain(refused, ErrorCode::NotLeaderOrFollower).reads(&[(0, 7)], 1).rounds();
     assert_eq!(in_vain.violates(), [Property::AbortedRead]);
     let two = Shape { partitions: 2, ..ONE };
     let elsewhere = Call::Send { name: 0, partition: 1, value: 7 };
@@ -148,23 +148,23 @@ fn an_acknowledged_value_that_is_missing_moved_or_there_twice_is_rejected_unless
 fn a_refusal_that_no_state_allows_and_a_change_that_makes_no_sense_are_rejected() {
     let refused = [Property::RightRefusal];
     let new = || Script::new().rounds();
-    assert_eq!(new().is_refused(CREATE, ErrorCode::TopicAlreadyExists).violates(), refused);
-    assert_eq!(new().is_refused(DELETE, ErrorCode::UnknownTopicOrPartition).violates(), []);
-    assert_eq!(new().is_refused(CREATE, ErrorCode::NotController).violates(), refused, "nothing disturbed");
+    assert_eq!(new().asks_in_vain(CREATE, ErrorCode::TopicAlreadyExists).violates(), refused);
+    assert_eq!(new().asks_in_vain(DELETE, ErrorCode::UnknownTopicOrPartition).violates(), []);
+    assert_eq!(new().asks_in_vain(CREATE, ErrorCode::NotController).violates(), refused, "nothing disturbed");
     assert_eq!(new().deletes().violates(), refused, "there was nothing to delete");
     let made = || new().creates(ONE);
-    assert_eq!(made().is_refused(CREATE, ErrorCode::TopicAlreadyExists).violates(), []);
-    assert_eq!(made().is_refused(DELETE, ErrorCode::UnknownTopicOrPartition).violates(), refused);
+    assert_eq!(made().asks_in_vain(CREATE, ErrorCode::TopicAlreadyExists).violates(), []);
+    assert_eq!(made().asks_in_vain(DELETE, ErrorCode::UnknownTopicOrPartition).violates(), refused);
     assert_eq!(made().creates(ONE).violates(), refused, "it existed");
     for (shape, error) in [
         (Shape { partitions: 0, ..ONE }, ErrorCode::InvalidPartitions),
         (Shape { replicas: 4, ..ONE }, ErrorCode::InvalidReplicationFactor),
     ] {
-        assert_eq!(new().is_refused(Call::Create { name: 0, shape }, error).violates(), []);
-        assert_eq!(new().is_refused(CREATE, error).violates(), refused);
+        assert_eq!(new().asks_in_vain(Call::Create { name: 0, shape }, error).violates(), []);
+        assert_eq!(new().asks_in_vain(CREATE, error).violates(), refused);
         assert_eq!(new().creates(shape).violates(), refused);
     }
-    let mut named = new().is_refused(CREATE, ErrorCode::InvalidTopic);
+    let mut named = new().asks_in_vain(CREATE, ErrorCode::InvalidTopic);
     assert_eq!(named.violates(), refused);
     named.history.names[0].push('?');
     assert_eq!(named.violates(), []);
@@ -172,12 +172,12 @@ fn a_refusal_that_no_state_allows_and_a_change_that_makes_no_sense_are_rejected(
 
 #[test]
 fn a_controller_that_was_deposed_may_speak_of_what_was_before_it_was_disturbed() {
-    let mut script = Script::first().is_refused(CREATE, ErrorCode::TopicAlreadyExists).rounds();
+    let mut script = Script::first().asks_in_vain(CREATE, ErrorCode::TopicAlreadyExists).rounds();
     assert_eq!(script.violates(), [Property::RightRefusal]);
     let disturbance = |from_ns, to_ns| Disturbance { from_ns, to_ns, nodes: vec![Node(1)] };
     script.met.disturbances = vec![disturbance(24 * S, 25 * S)];
     assert_eq!(script.violates(), []);
-    let unsound = Script::new().is_refused(CREATE, ErrorCode::TopicAlreadyExists).rounds();
+    let unsound = Script::new().asks_in_vain(CREATE, ErrorCode::TopicAlreadyExists).rounds();
     let unsound = Script { met: script.met, ..unsound };
     assert_eq!(unsound.violates(), [Property::RightRefusal], "it never existed");
 }

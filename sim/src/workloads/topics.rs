@@ -51,9 +51,9 @@ const SETTLES_HEALED: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(50);
 /// A broker that takes longer to be connected to is not seen.
 const ANSWERS: Duration = Duration::from_millis(200);
-/// The shortest and the longest that a client waits for a broker to go or to come back.
-const SEES_MIN: Duration = Duration::from_secs(3);
-const SEES_MAX: Duration = Duration::from_secs(10);
+/// So long a client waits for a broker to go, and for all to be back.
+const AWAY: Duration = Duration::from_secs(15);
+const BACK: Duration = Duration::from_secs(15);
 /// A name is used for so many incarnations at most.
 const INCARNATIONS_MAX: u64 = 6;
 /// The most partitions of a topic.
@@ -91,6 +91,9 @@ struct Incarnation {
     /// Up to where each partition has been acknowledged.
     ends: BTreeMap<i32, i64>,
 }
+
+/// What became of each topic of a request.
+type ByName<T> = BTreeMap<String, Result<T, AdminError>>;
 
 /// What a client waits to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,14 +193,15 @@ impl Worker {
         let client = self.client;
         let name = self.new_name(|index| format!("{PREFIX}{client}-{index}"));
         let incarnations = 1 + self.runtime.random_below("incarnations", INCARNATIONS_MAX);
+        // A broker that was away at a deletion comes back with what it had of the topic.
+        let is_attentive = !self.is_healed() && self.percent(60);
         let (mut rounds, mut awaits): (Option<OpId>, bool) = (None, false);
-        for _ in 0..incarnations {
+        for number in 0.. {
             self.pause().await?;
-            // A broker that was away at the deletion comes back with what it had of the topic.
-            let waits = awaits && self.sees(Seen::EveryBroker).await;
+            let is_back = awaits && self.sees(Seen::EveryBroker, BACK).await;
             self.ask_for_what_is_refused(name, false).await?;
             let next = self.invoke(Call::Round { name });
-            let mut incarnation = self.create(name, self.shape(waits)).await?;
+            let mut incarnation = self.create(name, self.shape(is_attentive && (number == 0 || is_back))).await?;
             let is_settled = self.settle(&incarnation).await;
             if let Some(round) = rounds.take() {
                 let is_read = self.read(&incarnation).await;
@@ -206,22 +210,23 @@ impl Worker {
                 }
             }
             let is_sent = self.send_to_all(&mut incarnation).await?;
-            awaits = !self.is_healed() && self.percent(50) && self.sees(Seen::NotEveryBroker).await;
-            if !awaits && !self.is_healed() {
+            awaits = is_attentive && !self.is_healed() && self.sees(Seen::NotEveryBroker, AWAY).await;
+            if !is_attentive && !self.is_healed() {
                 self.pause().await?;
             }
             let is_read = !awaits && self.read(&incarnation).await;
             self.ask_for_what_is_refused(name, true).await?;
             self.delete(name).await?;
             rounds = Some(next).filter(|_| is_settled && is_sent && is_read);
+            if !awaits && number + 1 >= incarnations {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Waits until the client sees so many brokers, as long as it would pause, or some seconds. Says
-    /// whether it does.
-    async fn sees(&self, what: Seen) -> bool {
-        let patience = self.shared.load.pause.clamp(SEES_MIN, SEES_MAX);
+    /// Waits until the client sees so many brokers. Says whether it does.
+    async fn sees(&self, what: Seen, patience: Duration) -> bool {
         let deadline = self.deadline(patience);
         while self.runtime.now() < deadline && !self.shared.load.is_over() {
             let mut reached = 0;
@@ -229,7 +234,8 @@ impl Worker {
                 let connected = timeout(&self.runtime, ANSWERS, self.cluster.connection_to(broker)).await;
                 reached += usize::from(matches!(connected, Ok(Ok(_))));
             }
-            let is_every = reached == self.shared.brokers.len();
+            let all = self.shared.brokers.len();
+            let is_every = reached == all && (what == Seen::NotEveryBroker || self.registered().await == all);
             if is_every == (what == Seen::EveryBroker) {
                 return true;
             }
@@ -238,13 +244,22 @@ impl Worker {
         false
     }
 
-    /// What the next topic is created as; with a replica on each of three brokers, if `everywhere`.
+    /// How many brokers have their place in the cluster, by what one of them says.
+    async fn registered(&self) -> usize {
+        let refreshed = timeout(&self.runtime, ANSWERS, self.cluster.refresh(Some(&[]))).await;
+        refreshed.ok().and_then(Result::ok).map_or(0, |view| view.brokers.len())
+    }
+
+    /// What the next topic is created as; large, with a replica of each partition on each of three brokers, if
+    /// it is to be `everywhere`.
     fn shape(&self, everywhere: bool) -> Shape {
         let brokers = self.shared.brokers.len().min(3) as u64;
+        let partitions = self.runtime.random_below("partitions", PARTITIONS_MAX);
         let others = self.runtime.random_below("replicas", brokers);
         let others = if everywhere { brokers.saturating_sub(1) } else { others };
+        let partitions = if everywhere { PARTITIONS_MAX } else { 1 + partitions };
         Shape {
-            partitions: 1 + self.runtime.random_below("partitions", PARTITIONS_MAX) as i32,
+            partitions: partitions as i32,
             replicas: 1 + others as i16,
             durability: if self.percent(50) { Durability::Synced } else { Durability::PageCache },
         }
@@ -313,12 +328,7 @@ impl Worker {
     }
 
     /// Records what became of a change.
-    fn changed<T>(
-        &self,
-        op: OpId,
-        topic: &str,
-        answer: Option<Result<BTreeMap<String, Result<T, AdminError>>, AdminError>>,
-    ) -> Result<T, Retired> {
+    fn changed<T>(&self, op: OpId, topic: &str, answer: Option<Result<ByName<T>, AdminError>>) -> Result<T, Retired> {
         let result = match answer {
             None => return Err(Retired),
             Some(Ok(mut results)) => results.remove(topic),
