@@ -40,6 +40,9 @@ pub struct FaultMix {
     pub budget: Option<BudgetMode>,
     /// No faults at all; where absent, in less than a tenth of all seeds.
     pub none: Option<bool>,
+    /// Whether many chains are drawn, most of whose faults wait for each other, and none for ever; else a few,
+    /// whose faults each wait for the clock and what is to happen then.
+    pub linked_chains: bool,
 }
 
 /// How long each phase lasts, in virtual milliseconds.

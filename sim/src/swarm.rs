@@ -47,7 +47,8 @@ pub fn draw_faults(
     let weights = fixed.map_or(drawn_weights, |fixed| fixed.iter().map(|(kind, weight)| (*kind, *weight)).collect());
     let per_minute = per_minute.unwrap_or(drawn_rate);
     let count = (per_minute * phases.faults_ms / 60_000).max(1);
-    let mut drawing = Drawing { cluster, clients, phases, draw };
+    let linked = mix.linked_chains;
+    let mut drawing = Drawing { cluster, clients, phases, draw, linked };
     for _ in 0..count {
         if let Some(kind) = drawing.draw.weighted(&weights).copied() {
             schedule.faults.push(drawing.event(kind));
@@ -63,7 +64,7 @@ pub fn draw_faults(
     }
     if fixed.is_none() && cluster.brokers == 0 && cluster.coordinators > 1 {
         let own = &mut Draw::new(schedule.seed, "estranged servers");
-        let mut drawing = Drawing { cluster, clients, phases, draw: own };
+        let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
         schedule.faults.extend(drawing.estranged());
     }
 }
@@ -92,6 +93,8 @@ struct Drawing<'d> {
     clients: u32,
     phases: Phases,
     draw: &'d mut Draw,
+    /// See [`FaultMix::linked_chains`].
+    linked: bool,
 }
 
 impl Drawing<'_> {
@@ -137,7 +140,7 @@ impl Drawing<'_> {
         let Some(happening) = happening.copied() else { return Trigger::At { at_ms } };
         let partition = happening.has_partition().then(|| self.partition()).flatten();
         let delay_ms = self.draw.pick(&[0, 1, 5, 20, 130, 600]).copied().unwrap_or(0);
-        Trigger::After { happening, partition, nth, from_ms: 0, delay_ms, within_ms: Some(at_ms) }
+        Trigger::After { happening, partition, nth, from_ms: 0, delay_ms, within_ms: self.linked.then_some(at_ms) }
     }
 
     fn action(&mut self, kind: FaultKind) -> Action {

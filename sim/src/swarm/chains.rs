@@ -11,13 +11,13 @@ use wyrdlog::base::ids::TopicPartition;
 use super::Drawing;
 use crate::schedule::{Action, FaultEvent, FaultKind, Happening, Shape, Target, Trigger};
 
-/// Seeds of a hundred with faults that have chains.
-const CHAINED_PERCENT: u64 = 80;
+/// Seeds of a hundred with faults that have chains, and with linked ones.
+const CHAINED_PERCENT: [u64; 2] = [60, 80];
 /// Of a hundred of those so many have nothing else: what meets is not disturbed by what does not.
 const ALONE_PERCENT: u64 = 50;
-/// One chain more for so many milliseconds with faults.
-const CHAIN_PER_MS: u64 = 3_000;
-/// Chains of a hundred whose faults wait for each other.
+/// One chain more for so many milliseconds with faults, and one linked one.
+const CHAIN_PER_MS: [u64; 2] = [8_000, 3_000];
+/// Of linked chains those of a hundred whose faults wait for each other.
 const LINKED_PERCENT: u64 = 60;
 /// The longest that a fault waits after what it is aimed at, in milliseconds.
 const DELAY_MS_MAX: u64 = 20;
@@ -55,14 +55,15 @@ impl Focus {
 impl Drawing<'_> {
     /// Draws the chains of one seed, if it has any, in the place of `single` faults or beside them.
     pub(super) fn chains(&mut self, single: &mut Vec<FaultEvent>) {
-        let (any, alone) = (self.draw.percent(CHAINED_PERCENT), self.draw.percent(ALONE_PERCENT));
+        let (any, alone) =
+            (self.draw.percent(CHAINED_PERCENT[usize::from(self.linked)]), self.draw.percent(ALONE_PERCENT));
         if !any {
             return;
         }
         if alone {
             single.clear();
         }
-        let most = 1 + self.phases.faults_ms / CHAIN_PER_MS;
+        let most = 1 + self.phases.faults_ms / CHAIN_PER_MS[usize::from(self.linked)];
         for _ in 0..self.draw.between(1, most) {
             let chain = self.chain(single.len());
             single.extend(chain);
@@ -75,8 +76,8 @@ impl Drawing<'_> {
         let focus = self.focus();
         let happenings = self.some_of(&focus.happenings(self.cluster.brokers > 0), 4);
         let roles = self.some_of(&self.roles(&focus), 3);
-        let kinds = self.some_kinds(3);
-        let is_linked = self.draw.percent(LINKED_PERCENT);
+        let kinds = if self.linked { self.some_kinds(3) } else { self.some_of(FaultKind::ALL, 3) };
+        let is_linked = self.linked && self.draw.percent(LINKED_PERCENT);
         let mut from_ms = self.phases.warm_up_ms + self.draw.below(self.phases.faults_ms.max(1));
         let mut chain = Vec::new();
         for _ in 0..self.draw.between(LINKS.0, LINKS.1) {
@@ -88,7 +89,7 @@ impl Drawing<'_> {
             let (nth, delay_ms) = (1, self.draw.below(DELAY_MS_MAX + 1));
             let partition = focus.partition_of(happening);
             // What does not happen in its time is not what makes the rest of them wait.
-            let within_ms = Some(self.draw.between(500, 6_000));
+            let within_ms = self.linked.then(|| self.draw.between(500, 6_000));
             let when = Trigger::After { happening, partition, nth, from_ms, delay_ms, within_ms };
             let span_ms = self.span_ms();
             let behind = (is_linked && !chain.is_empty()).then_some((place + chain.len()).saturating_sub(1) as u32);
