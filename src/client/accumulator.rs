@@ -145,6 +145,8 @@ struct Partition<T> {
     in_flight: VecDeque<Batch<T>>,
     identity: Option<Identity>,
     next_sequence: i32,
+    /// A batch of this identity was written: whoever leads knows the producer from then on.
+    known: bool,
     /// The sequence has a hole: a new epoch is needed before anything else is sent.
     broken: bool,
 }
@@ -152,7 +154,7 @@ struct Partition<T> {
 impl<T> Default for Partition<T> {
     fn default() -> Self {
         let (queue, in_flight) = (VecDeque::new(), VecDeque::new());
-        Partition { queue, in_flight, identity: None, next_sequence: 0, broken: false }
+        Partition { queue, in_flight, identity: None, next_sequence: 0, known: false, broken: false }
     }
 }
 
@@ -329,7 +331,10 @@ impl<T> Accumulator<T> {
 
     fn is_ready(&self, state: &Partition<T>, now: Instant) -> bool {
         let Some(front) = state.queue.front() else { return false };
-        let in_order = if state.broken || state.queue.iter().any(|batch| batch.attempts > 0) {
+        // A broker that knows nothing of the producer and whose log has lost its beginning takes whatever comes
+        // first for the first (KIP-360), also what stands behind a batch that it has just refused.
+        let is_unknown = self.config.idempotent && !state.known;
+        let in_order = if is_unknown || state.broken || state.queue.iter().any(|batch| batch.attempts > 0) {
             state.in_flight.is_empty()
         } else {
             state.in_flight.len() < self.config.in_flight_max
@@ -355,6 +360,7 @@ impl<T> Accumulator<T> {
             assert!(state.in_flight.is_empty(), "a sequence begins anew while one is under way");
             state.identity = Some(identity);
             state.next_sequence = 0;
+            state.known = false;
             state.broken = false;
             self.restamp(partition);
         }
@@ -430,7 +436,10 @@ impl<T> Accumulator<T> {
             let batch = at.and_then(|at| state.in_flight.remove(at)).expect("a call's batch stays in flight");
             match result {
                 Ok(results) => match results.get(&partition) {
-                    Some(PartitionResult::Written { base_offset }) => self.acknowledge(batch, *base_offset),
+                    Some(PartitionResult::Written { base_offset }) => {
+                        state.known = true;
+                        self.acknowledge(batch, *base_offset);
+                    }
                     Some(PartitionResult::Error(error)) => self.refused(&partition, batch, *error, now, &backoff),
                     None => self.refused(&partition, batch, ErrorCode::UnknownServerError, now, &backoff),
                 },

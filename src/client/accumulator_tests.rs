@@ -43,6 +43,19 @@ impl Scene {
         Scene { accumulator, now: Instant(1), next_token: 0 }
     }
 
+    /// The same, where a first batch was written to each of so many partitions: sequence 0.
+    fn known(config: ProducerConfig, partitions: i32) -> Self {
+        let mut scene = Scene::new(config);
+        for partition in 0..partitions {
+            scene.append_batch(partition);
+            let call = scene.call().expect("the first batch");
+            scene.answer(&call, written(0));
+        }
+        scene.finished();
+        scene.next_token = 0;
+        scene
+    }
+
     /// One record that fills a batch, so that each is a batch of its own.
     fn append_batch(&mut self, partition: i32) -> u32 {
         self.append(partition, 950)
@@ -111,7 +124,7 @@ fn records_linger_together_and_each_learns_its_offset() {
 
 #[test]
 fn a_full_batch_does_not_linger_and_flushing_does_not_either() {
-    let mut scene = Scene::new(config());
+    let mut scene = Scene::known(config(), 2);
     scene.append_batch(0);
     scene.append(0, 900);
     assert_eq!(header(&scene.call().expect("full")).record_count, 1);
@@ -141,14 +154,42 @@ fn sequences_count_records_per_partition() {
 
 #[test]
 fn at_most_five_batches_of_an_idempotent_partition_are_in_flight() {
-    let mut scene = Scene::new(ProducerConfig { in_flight_max: 100, ..config() });
+    let mut scene = Scene::known(ProducerConfig { in_flight_max: 100, ..config() }, 1);
     for _ in 0..8 {
         scene.append_batch(0);
     }
     let calls: Vec<_> = std::iter::from_fn(|| scene.call()).collect();
-    assert_eq!(calls.iter().map(|call| stamp(call).1).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(calls.iter().map(|call| stamp(call).1).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     scene.answer(&calls[0], written(0));
-    assert_eq!(stamp(&scene.call().expect("one came back")), (0, 5));
+    assert_eq!(stamp(&scene.call().expect("one came back")), (0, 6));
+}
+
+/// Three batches of a new producer were in flight to a log that had lost its beginning. The first two were
+/// refused for too few in-sync replicas, the set grew, and the third was taken for the first one (KIP-360): the
+/// others were written behind it, in another epoch (`swarm` seeds 20384, 20328, 10083).
+#[test]
+fn nothing_follows_the_first_batch_of_a_producer_before_it_is_written() {
+    let mut scene = Scene::new(config());
+    scene.append_batch(0);
+    scene.append_batch(0);
+    let first = scene.call().expect("the first batch");
+    assert_eq!(scene.call(), None, "the leader does not know the producer yet");
+    scene.answer(&first, PartitionResult::Error(ErrorCode::NotEnoughReplicas));
+    scene.pass(BACKOFF);
+    assert_eq!(scene.call().expect("sent again").batches, first.batches);
+    assert_eq!(scene.call(), None);
+    let again = *scene.accumulator.calls.keys().next().expect("one");
+    scene.accumulator.complete(again, &Ok([(tp(0), written(0))].into()), scene.now, |_| BACKOFF);
+    assert_eq!(stamp(&scene.call().expect("the second batch")), (0, 1));
+    // A new epoch begins anew in every respect.
+    let mut raised = Scene::known(config(), 1);
+    raised.append_batch(0);
+    let call = raised.call().expect("ready");
+    raised.answer(&call, PartitionResult::Error(ErrorCode::UnknownProducerId));
+    raised.append_batch(0);
+    raised.pass(BACKOFF);
+    assert_eq!(stamp(&raised.call().expect("anew")), (1, 0));
+    assert_eq!(raised.call(), None);
 }
 
 /// A paused leader held two batches, and the third one was the first that its successor, which knew
@@ -174,7 +215,7 @@ fn nothing_goes_to_a_new_leader_while_earlier_batches_are_under_way_to_the_old_o
 
 #[test]
 fn a_retry_has_the_same_bytes_and_goes_before_all_later_batches() {
-    let mut scene = Scene::new(config());
+    let mut scene = Scene::known(config(), 1);
     let tokens: Vec<_> = (0..3).map(|_| scene.append_batch(0)).collect();
     let calls: Vec<_> = std::iter::from_fn(|| scene.call()).collect();
     let later = scene.append_batch(0);
@@ -196,7 +237,7 @@ fn a_retry_has_the_same_bytes_and_goes_before_all_later_batches() {
         scene.answer(&call, written(again as i64));
     }
     let call = scene.call().expect("the fourth");
-    assert_eq!(stamp(&call), (0, 3));
+    assert_eq!(stamp(&call), (0, 4));
     scene.answer(&call, written(3));
     let expected: BTreeMap<_, _> = tokens.into_iter().chain([later]).zip((0..4).map(acknowledged)).collect();
     assert_eq!(scene.finished(), expected);
@@ -247,7 +288,7 @@ fn without_an_answer_the_deadline_decides_between_failed_and_unknown() {
 
 #[test]
 fn giving_up_a_batch_raises_the_epoch_and_the_rest_gets_new_sequences() {
-    let mut scene = Scene::new(config());
+    let mut scene = Scene::known(config(), 1);
     let first = scene.append_batch(0);
     let second = scene.append_batch(0);
     let calls: Vec<_> = std::iter::from_fn(|| scene.call()).collect();
@@ -266,7 +307,7 @@ fn giving_up_a_batch_raises_the_epoch_and_the_rest_gets_new_sequences() {
 
 #[test]
 fn a_batch_that_may_be_written_is_never_sent_under_another_sequence() {
-    let mut scene = Scene::new(config());
+    let mut scene = Scene::known(config(), 1);
     let first = scene.append_batch(0);
     let second = scene.append_batch(0);
     let calls: Vec<_> = std::iter::from_fn(|| scene.call()).collect();
@@ -336,7 +377,7 @@ fn without_idempotence_batches_carry_no_producer() {
 
 #[test]
 fn a_request_holds_one_batch_a_partition_up_to_its_limit_and_none_starves() {
-    let mut scene = Scene::new(ProducerConfig { request_bytes_max: 2_500, ..config() });
+    let mut scene = Scene::known(ProducerConfig { request_bytes_max: 2_500, ..config() }, 4);
     for partition in 0..4 {
         scene.append_batch(partition);
         scene.append_batch(partition);
