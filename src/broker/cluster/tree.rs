@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::znodes::{BadZnode, broker, partition_state, topic, topic_config};
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Zxid};
+use crate::base::partition_state::PartitionState;
 use crate::base::znode::{ErrorCode, Stat};
 use crate::client::coordinator::{CoordinatorClient, CoordinatorError, PendingReply};
 use crate::controller::metadata::TopicMetadata;
@@ -35,29 +36,34 @@ pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
     let (names, _) = client.get_children(topic::PARENT, false).await?;
     let assigned = read_all(client, names.iter().map(|name| topic::path(name)), false).await?;
     let settings = read_all(client, names.iter().map(|name| topic_config::path(name)), false).await?;
-    let (mut topics, mut written) = (BTreeMap::new(), BTreeMap::new());
+    let mut topics = Vec::new();
     for ((name, assigned), settings) in names.into_iter().zip(assigned).zip(settings) {
         // A topic that is deleted in between has been deleted by a newer controller.
         let (assigned, settings) = (there(assigned)?, there(settings)?);
         let topic::Topic { id, replicas } = topic::decode(&name, &assigned.0)?;
-        let settings = topic_config::decode(&name, &settings.0)?;
-        let partitions = read_partitions(client, &name, replicas, &mut written).await?;
-        topics.insert(name, TopicMetadata { id, settings, partitions });
+        topics.push((name.clone(), id, topic_config::decode(&name, &settings.0)?, replicas));
     }
-    Ok(Tree { brokers: Vec::new(), topics, written })
+    // Of all topics at once: one after the other they would take a round trip each.
+    let paths = topics.iter().flat_map(|(name, _, _, replicas)| {
+        (0..).take(replicas.len()).map(|index| partition_state::path(&TopicPartition::new(name.clone(), index)))
+    });
+    let mut nodes = read_all(client, paths, false).await?.into_iter();
+    let mut tree = Tree { brokers: Vec::new(), topics: BTreeMap::new(), written: BTreeMap::new() };
+    for (name, id, settings, replicas) in topics {
+        let partitions = decode_partitions(&name, replicas, &mut nodes, &mut tree.written)?;
+        tree.topics.insert(name, TopicMetadata { id, settings, partitions });
+    }
+    Ok(tree)
 }
 
-async fn read_partitions(
-    client: &CoordinatorClient,
+fn decode_partitions(
     name: &Arc<str>,
     replicas: Vec<Vec<BrokerId>>,
+    nodes: &mut impl Iterator<Item = Node>,
     written: &mut BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
-) -> Result<Vec<crate::base::partition_state::PartitionState>, ReadError> {
-    let partition = |index| TopicPartition::new(name.clone(), index);
-    let paths = (0..).take(replicas.len()).map(|index| partition_state::path(&partition(index)));
-    let nodes = read_all(client, paths, false).await?;
+) -> Result<Vec<PartitionState>, ReadError> {
     let states = (0..).zip(replicas).zip(nodes).map(|((index, replicas), node)| {
-        let (partition, (data, stat)) = (partition(index), there(node)?);
+        let (partition, (data, stat)) = (TopicPartition::new(name.clone(), index), there(node)?);
         let (state, controller_epoch) = partition_state::decode(&partition, replicas, stat.version, &data)?;
         written.insert(partition, (controller_epoch, Zxid(stat.mzxid)));
         Ok(state)
