@@ -21,7 +21,7 @@ use crate::history::Client;
 use crate::invariants::model::{Retention, TopicConfig, Topology};
 use crate::links::Links;
 use crate::narrate::Names;
-use crate::observed::{FaultNote, Node};
+use crate::observed::{FaultNote, Left, Node};
 use crate::product::{self, Directory, Ended};
 use crate::scenario::{Cluster as Shape, Plan};
 use crate::schedule::Roles;
@@ -109,6 +109,8 @@ pub struct Cluster {
     pub links: Links,
     /// Processes that stopped although their disks were well.
     pub stopped: Vec<Stopped>,
+    /// Processes that were told to stop in good order, by the time at which they were told.
+    pub left: Vec<Left>,
     machines: Vec<Machine>,
     client_mains: BTreeMap<Client, ClientMain>,
     coordinator: coordinator::Config,
@@ -142,6 +144,7 @@ impl Cluster {
             simulation,
             links,
             stopped: Vec::new(),
+            left: Vec::new(),
             machines,
             client_mains: BTreeMap::new(),
             coordinator: coordinator_config(plan, plants),
@@ -347,7 +350,11 @@ impl Cluster {
     pub fn restart_cleanly(&mut self, node: Node) -> bool {
         let machine = &self.machines[usize::from(node.0)];
         let running = self.simulation.is_running(machine.id);
-        running && machine.stop.as_ref().is_some_and(|stop| !stop.send_replace(true))
+        let is_told = running && machine.stop.as_ref().is_some_and(|stop| !stop.send_replace(true));
+        if is_told {
+            self.left.push(Left { told_ns: self.simulation.now_ns(), ended_ns: None, node });
+        }
+        is_told
     }
 
     /// Calls of its disk may fail from now on, so that its process may stop by itself.
@@ -420,7 +427,12 @@ impl Cluster {
         machine.exits += 1;
         let mut draw = Draw::new(self.seed, &format!("restart {} of {node}", machine.exits));
         machine.starts_ns = Some(time_ns + draw.between(shortest, longest) * 1_000_000);
-        let Some(Err(stop)) = result else { return Vec::new() };
+        let Some(Err(stop)) = result else {
+            if let Some(left) = self.left.iter_mut().rfind(|left| left.node == node) {
+                left.ended_ns.get_or_insert(time_ns);
+            }
+            return Vec::new();
+        };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
         let explained = match &stop.cause {
             StopCause::Damage { path } => machine.has_rot_in(path.as_deref()),

@@ -30,6 +30,17 @@ impl fmt::Debug for Node {
     }
 }
 
+/// A process that was told to stop in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// When it was told, in virtual nanoseconds.
+    pub told_ns: u64,
+    /// When it had stopped; none if it has not yet, or something else ended it.
+    pub ended_ns: Option<u64>,
+    /// On which machine it ran.
+    pub node: Node,
+}
+
 /// One life of a node's process; the next start has a higher number.
 pub type Incarnation = u32;
 

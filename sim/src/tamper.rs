@@ -275,6 +275,8 @@ tampers! {
     CorruptBrokerRefusal => RightRefusal,
     /// A partition is not led anew after its leader's process ended.
     StallFailover => Availability,
+    /// A broker that stops in good order is followed only once it has ended.
+    StallHandOver => Availability,
     /// A lookup by time finds nothing where it found a record.
     DropLookup => OffsetForTime,
     /// A value of a topic that was deleted shows in the next one of its name.
@@ -347,6 +349,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::DropAnswer => met::drop_answer(&mut edited, &mut draw),
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
         Tamper::StallFailover => met::stall_failover(&mut edited, &mut draw),
+        Tamper::StallHandOver => met::stall_hand_over(&mut edited, &mut draw),
         Tamper::DropLookup => met::drop_lookup(&mut edited.kafka, &mut draw),
         Tamper::ReviveRecord => topics::revive_record(edited.topics.as_mut()?, &mut draw),
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),

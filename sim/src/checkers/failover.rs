@@ -15,14 +15,15 @@
 //!   successor is elected within the same session time-out.
 //!
 //! A broker that is told to stop in good order hands over what it leads to others that are in sync: with another
-//! controller that stays, within the short bound, and without waiting for any session.
+//! controller that stays, within the short bound, and before its process ends. (One that only ends is followed
+//! quickly too, by the end of its session or by its next incarnation.)
 //!
 //! Who is the controller is the brokers' own word. It shortens the bound and excuses what happens to others; a
 //! controller that does not tell of itself is held to the second case.
 
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::kafka::KafkaHistory;
-use crate::observed::{Node, seconds};
+use crate::observed::{Left, Node, seconds};
 use crate::verdict::{Findings, Property};
 use wyrdlog::base::ids::BrokerId;
 
@@ -72,21 +73,22 @@ pub fn due(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, u64)> {
 #[must_use]
 pub fn handed_over(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, BrokerId, u64)> {
     let mut due = Vec::new();
-    for (left_ns, node) in &met.left {
-        let until_ns = left_ns + (KNOWN_BOUND_NS + met.made_ns).min(BOUND_NS);
-        if until_ns > met.load_ends_ns || !leads_on(met, *node, *left_ns, until_ns) {
+    for Left { told_ns, ended_ns, node } in &met.left {
+        let bound_ns = told_ns + (KNOWN_BOUND_NS + met.made_ns).min(BOUND_NS);
+        let until_ns = ended_ns.map_or(bound_ns, |ended_ns| ended_ns.min(bound_ns));
+        if bound_ns > met.load_ends_ns || !leads_on(met, *node, *told_ns, until_ns) {
             continue;
         }
         let Some((broker, _)) = met.brokers.iter().find(|(_, machine)| *machine == node) else { continue };
         for (index, name) in (0..).zip(&log.partitions) {
-            let Some((_, state)) = met.states_during(name, *left_ns, *left_ns).last() else { continue };
+            let Some((_, state)) = met.states_during(name, *told_ns, *told_ns).last() else { continue };
             let is_able = |other: BrokerId| {
                 let machine = met.brokers.get(&other);
-                other != *broker && machine.is_some_and(|machine| !is_touched(met, *machine, *left_ns, until_ns))
+                other != *broker && machine.is_some_and(|machine| !is_touched(met, *machine, *told_ns, until_ns))
             };
             let has_other = state.in_sync.iter().any(|member| is_able(member.broker));
             if state.leader == Some(*broker) && has_other && !log.is_beyond(index) {
-                due.push((*left_ns, index, *broker, until_ns));
+                due.push((*told_ns, index, *broker, until_ns));
             }
         }
     }
@@ -223,15 +225,19 @@ mod tests {
     fn leaves() -> ClusterHistory {
         let mut met = met();
         met.controllers.push((S, Node(3)));
-        met.left.push((20 * S, Node(1)));
+        met.left.push(Left { told_ns: 20 * S, ended_ns: Some(20 * S + S * 3 / 4), node: Node(1) });
         met.disturbances.push(Disturbance { from_ns: 20 * S, to_ns: 20 * S, nodes: vec![Node(1)] });
         met
     }
 
     #[test]
-    fn a_broker_that_stops_in_good_order_hands_over_before_its_session_could_expire() {
+    fn a_broker_that_stops_in_good_order_hands_over_before_its_process_ends() {
         assert!(led_at(leaves(), 20 * S + S / 2, 2).passed());
-        assert_eq!(led_at(leaves(), 22 * S, 2).violated, 1, "by the expiry of its session");
+        assert_eq!(led_at(leaves(), 20 * S + S * 4 / 5, 2).violated, 1, "by the end of its session");
+        let mut stays = leaves();
+        stays.left[0].ended_ns = None;
+        assert!(led_at(stays.clone(), 20 * S + S * 4 / 5, 2).passed());
+        assert_eq!(led_at(stays, 22 * S, 2).violated, 1, "by the expiry of its session");
         assert_eq!(led_at(leaves(), 20 * S + S / 2, 1).violated, 1, "it leads again itself");
     }
 

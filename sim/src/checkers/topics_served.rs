@@ -5,7 +5,9 @@
 //!
 //! False positives avoided: a run whose load ends before a round fits behind the bound; what the end of the
 //! load cut off; disks of brokers that anything disturbed between the creation of a topic and the end, since
-//! one that was down at the deletion keeps what it has (`src/broker/disk_logs.rs`).
+//! one that was down at the deletion keeps what it has (`src/broker/disk_logs.rs`). A broker that ended leaves
+//! connections behind which look open, until the first request on one is answered by a reset: then the client
+//! cannot know, once for each end (`swarm` seed 20439). A broker that hangs up on one request in its life passes.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +28,7 @@ const REMOVED_NS: u64 = 3_000_000_000;
 pub(super) fn check(history: &TopicsHistory, met: &ClusterHistory, disturbed: &Disturbed) -> Findings {
     let mut findings = Findings::new(Property::Availability);
     rounds(&mut findings, history);
-    changes(&mut findings, history, disturbed);
+    changes(&mut findings, history, met, disturbed);
     directories(&mut findings, history, met);
     findings
 }
@@ -54,7 +56,8 @@ fn rounds(findings: &mut Findings, history: &TopicsHistory) {
     }
 }
 
-fn changes(findings: &mut Findings, history: &TopicsHistory, disturbed: &Disturbed) {
+fn changes(findings: &mut Findings, history: &TopicsHistory, met: &ClusterHistory, disturbed: &Disturbed) {
+    let mut excused: BTreeMap<Client, usize> = BTreeMap::new();
     for (op, operation) in (0_u64..).zip(&history.operations) {
         let is_change = matches!(operation.call, Call::Create { .. } | Call::Delete { .. });
         let due_ns = operation.invoked_ns + ROUND_NS;
@@ -64,6 +67,12 @@ fn changes(findings: &mut Findings, history: &TopicsHistory, disturbed: &Disturb
         }
         let answered = matches!(operation.outcome, Outcome::Ok(Reply::Done | Reply::Refused(_)));
         let in_time = operation.completed_ns.is_some_and(|at_ns| at_ns <= due_ns);
+        let ends = met.ended.iter().filter(|(at_ns, node)| *at_ns < operation.invoked_ns && is_broker(met, *node));
+        let excused = excused.entry(operation.client).or_default();
+        if operation.outcome == Outcome::Unknown && in_time && *excused < ends.count() {
+            *excused += 1;
+            continue;
+        }
         findings.check(answered && in_time, due_ns, [op], || {
             let (what, at, due) = (describe(history, &operation.call), seconds(operation.invoked_ns), seconds(due_ns));
             format!(
@@ -72,6 +81,10 @@ fn changes(findings: &mut Findings, history: &TopicsHistory, disturbed: &Disturb
             )
         });
     }
+}
+
+fn is_broker(met: &ClusterHistory, node: Node) -> bool {
+    met.brokers.values().any(|broker| *broker == node)
 }
 
 fn directories(findings: &mut Findings, history: &TopicsHistory, met: &ClusterHistory) {

@@ -223,3 +223,20 @@ fn a_directory_of_a_deleted_topic_on_an_undisturbed_disk_is_rejected() {
     other.history.expected.directories = vec![(Node(1), "churn-0-01-0".to_owned())];
     assert_eq!(other.violates(), []);
 }
+
+#[test]
+fn an_end_of_a_broker_excuses_one_answer_of_which_a_client_knows_nothing() {
+    let unknown = |count: usize| {
+        let mut script = Script::new().rounds();
+        script.met.ended.push((2 * S, Node(1)));
+        (0..count).fold(script, |script, _| script.does(CREATE, Outcome::Unknown))
+    };
+    assert_eq!(unknown(1).violates(), []);
+    assert_eq!(unknown(2).violates(), [Property::Availability]);
+    let mut of_client = unknown(1);
+    of_client.met.ended = vec![(2 * S, Node(9))];
+    assert_eq!(of_client.violates(), [Property::Availability]);
+    let mut later = unknown(1);
+    later.met.ended = vec![(40 * S, Node(1))];
+    assert_eq!(later.violates(), [Property::Availability]);
+}

@@ -14,7 +14,7 @@ use wyrdlog::base::partition_state::PartitionState;
 use wyrdlog::wire::kafka::ErrorCode;
 
 use crate::invariants::model::TopicConfig;
-use crate::observed::Node;
+use crate::observed::{Left, Node};
 
 /// A request that a broker refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub struct ClusterHistory {
     pub disturbances: Vec<Disturbance>,
     /// When processes ended, by a fault.
     pub ended: Vec<(u64, Node)>,
-    /// When processes were told to stop in good order, and nothing else struck them about then.
-    pub left: Vec<(u64, Node)>,
+    /// Processes that were told to stop in good order, and that nothing else struck about then.
+    pub left: Vec<Left>,
     /// Which brokers said that they are the controller, and since when.
     pub controllers: Vec<(u64, Node)>,
     /// When a server of the ensemble led it for the first time.

@@ -18,7 +18,7 @@ use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
-use crate::observed::{FaultNote, Node};
+use crate::observed::{FaultNote, Left};
 use crate::scenario::Workload;
 use crate::schedule::FaultKind;
 use crate::watcher::Occasions;
@@ -222,7 +222,7 @@ impl Driver<'_> {
         let disturbs = self.injector.struck().iter().filter(|struck| !is_of_clock(struck));
         met.disturbances.extend(disturbs.filter_map(of_fault));
         met.disturbances.sort_by_key(|one| one.from_ns);
-        met.left = left_in_good_order(self.injector.struck());
+        met.left = left_in_good_order(&self.cluster.left, self.injector.struck());
         let roles = self.cluster.roles();
         met.brokers.clone_from(&self.topology.brokers);
         met.clients = roles.clients.into_values().collect();
@@ -367,20 +367,16 @@ fn count_completed<C, R>(completed: &mut BTreeMap<Client, u32>, operations: &[Op
     }
 }
 
-/// The restarts that no other fault on the same machine came close to.
-fn left_in_good_order(struck: &[Struck]) -> Vec<(u64, Node)> {
-    let restarts = struck.iter().filter(|one| one.kind == FaultKind::Restart);
-    let alone = restarts.filter_map(|restart| {
-        let (at_ns, node) = (restart.lasted_ns?.0, *restart.nodes.first()?);
-        let is_close = |one: &&Struck| {
-            let (from_ns, to_ns) = one.lasted_ns?;
-            let begins = from_ns <= at_ns + LEAVES_NS && at_ns <= to_ns.max(from_ns) + LEAVES_NS;
-            Some(begins && one.nodes.contains(&node) && !std::ptr::eq(*one, restart))
+/// Those that no other fault on the same machine came close to.
+fn left_in_good_order(left: &[Left], struck: &[Struck]) -> Vec<Left> {
+    let is_alone = |left: &&Left| {
+        let ends_ns = left.ended_ns.unwrap_or(left.told_ns) + LEAVES_NS;
+        let hits = |one: &Struck| {
+            let Some((from_ns, to_ns)) = one.lasted_ns.filter(|_| one.nodes.contains(&left.node)) else { return false };
+            let is_itself = one.kind == FaultKind::Restart && from_ns == left.told_ns;
+            !is_itself && from_ns <= ends_ns && left.told_ns <= to_ns.max(from_ns) + LEAVES_NS
         };
-        let is_struck = struck.iter().any(|one| is_close(&one) == Some(true));
-        (!is_struck).then_some((at_ns, node))
-    });
-    let mut left: Vec<(u64, Node)> = alone.collect();
-    left.sort_unstable();
-    left
+        !struck.iter().any(hits)
+    };
+    left.iter().filter(is_alone).copied().collect()
 }

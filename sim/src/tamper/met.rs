@@ -35,6 +35,19 @@ pub(super) fn stall_failover(record: &mut Record, draw: &mut Draw) -> Option<()>
     Some(())
 }
 
+/// A broker that stops in good order is followed only once it has ended.
+pub(super) fn stall_hand_over(record: &mut Record, draw: &mut Draw) -> Option<()> {
+    let due = failover::handed_over(&record.met, &record.kafka);
+    let (told_ns, index, _, until_ns) = *draw.pick(&due)?;
+    let name = record.kafka.partitions.get(usize::from(index))?;
+    for (at_ns, _) in record.met.states.get_mut(name)? {
+        if (told_ns + 1..=until_ns).contains(at_ns) {
+            *at_ns = until_ns + 1;
+        }
+    }
+    Some(())
+}
+
 /// A lookup that found a record which somebody had seen before.
 pub(super) fn drop_lookup(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
     let seen = Sightings::of(history).promised(history);
@@ -63,20 +76,24 @@ pub(super) mod examples {
     use super::*;
     use crate::checkers::broker_refusal::examples::{S, met, refused, state};
     use crate::history::cluster::{ClusterHistory, Disturbance};
-    use crate::observed::Node;
+    use crate::observed::{Left, Node};
     use wyrdlog::base::event::Asked;
 
-    /// A send in a calm stretch, a lookup, a legal refusal, and a leader that ends and is followed by another.
+    /// A send in a calm stretch, a lookup, a legal refusal, a leader that ends and is followed by
+    /// another, and one that hands over before it stops.
     pub fn add(log: &mut KafkaHistory) -> ClusterHistory {
         let mut met = met();
         let name = log.partitions[0].clone();
         for other in &log.partitions[1..] {
-            met.commit(S, other, &state(0, 2, &[1, 2, 3]));
+            met.commit(S, other, &state(0, 3, &[1, 2, 3]));
         }
         met.refused.push(refused(S + 2_000, Asked::ListOffsets, ErrorCode::NotLeaderOrFollower));
+        met.controllers.push((S, Node(3)));
+        met.left.push(Left { told_ns: 50 * S, ended_ns: Some(50 * S + S / 2), node: Node(2) });
         met.ended.push((20 * S, Node(1)));
         met.disturbances.push(Disturbance { from_ns: 20 * S, to_ns: 30 * S, nodes: vec![Node(1)] });
         met.commit(23 * S, &name, &state(1, 2, &[2, 3]));
+        met.commit(50 * S + S / 4, &name, &state(2, 3, &[2, 3]));
         let call = Call::Send { partition: 0, value: 106, acks: -1, idempotent: Some(1) };
         let op = log.invoke(0, 10 * S, call);
         log.complete(op, 10 * S + 1, Outcome::Ok(Reply::Sent { offset: Some(6) }));
