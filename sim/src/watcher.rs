@@ -13,8 +13,9 @@ use std::sync::Arc;
 use wyrdlog::base::event::{
     BrokerEvent, ClientEvent, ControllerEvent, CoordinatorEvent, Event, LogEvent, ReplicaEvent,
 };
-use wyrdlog::base::ids::{TopicPartition, Zxid};
+use wyrdlog::base::ids::{BrokerId, TopicPartition, Zxid};
 use wyrdlog::base::plants::Plant;
+use wyrdlog::broker::cluster::znodes;
 use wyrdlog::wire::kafka::ErrorCode;
 
 use crate::checkers::replay_equals_live::{Rebuilt, Replays};
@@ -305,6 +306,12 @@ impl Watcher {
             ) => self.cluster.commit(time_ns, partition, state),
             Event::Controller(ControllerEvent::Elected { .. }) => {
                 self.cluster.controllers.push((time_ns, observed.node));
+            }
+            Event::Coordinator(CoordinatorEvent::SessionEnded { ephemerals, .. }) => {
+                let registered = |path: &String| {
+                    path.strip_prefix(znodes::broker::PARENT)?.strip_prefix('/')?.parse().ok().map(BrokerId)
+                };
+                self.cluster.unregistered.extend(ephemerals.iter().filter_map(registered).map(|one| (time_ns, one)));
             }
             Event::Coordinator(CoordinatorEvent::Elected { .. }) => {
                 self.cluster.first_led_ns.get_or_insert(time_ns);

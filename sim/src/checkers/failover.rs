@@ -14,9 +14,9 @@
 //!   one that ended anew, for it may be the next controller (`swarm` seed 9: its links were slow then). A
 //!   successor is elected within the same session time-out.
 //!
-//! A broker that is told to stop in good order hands over what it leads to others that are in sync: with another
-//! controller that stays, within the short bound, and before its process ends. (One that only ends is followed
-//! quickly too, by the end of its session or by its next incarnation.)
+//! A broker that is told to stop in good order hands over what it leads to others that are in sync: with a
+//! controller, be it itself, within the short bound, and before its registration or its process is gone. (One that only
+//! ends is followed quickly too, for it closes its session.)
 //!
 //! Who is the controller is the brokers' own word. It shortens the bound and excuses what happens to others; a
 //! controller that does not tell of itself is held to the second case.
@@ -75,11 +75,13 @@ pub fn handed_over(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, B
     let mut due = Vec::new();
     for Left { told_ns, ended_ns, node } in &met.left {
         let bound_ns = told_ns + (KNOWN_BOUND_NS + met.made_ns).min(BOUND_NS);
-        let until_ns = ended_ns.map_or(bound_ns, |ended_ns| ended_ns.min(bound_ns));
-        if bound_ns > met.load_ends_ns || !leads_on(met, *node, *told_ns, until_ns) {
+        let Some((broker, _)) = met.brokers.iter().find(|(_, machine)| *machine == node) else { continue };
+        let is_of_it = |one: &&(u64, BrokerId)| one.1 == *broker && one.0 >= *told_ns;
+        let unregistered_ns = met.unregistered.iter().find(is_of_it).map(|(at_ns, _)| *at_ns);
+        let until_ns = ended_ns.iter().chain(&unregistered_ns).fold(bound_ns, |until_ns, at_ns| until_ns.min(*at_ns));
+        if bound_ns > met.load_ends_ns || !is_led(met, *node, *told_ns, until_ns) {
             continue;
         }
-        let Some((broker, _)) = met.brokers.iter().find(|(_, machine)| *machine == node) else { continue };
         for (index, name) in (0..).zip(&log.partitions) {
             let Some((_, state)) = met.states_during(name, *told_ns, *told_ns).last() else { continue };
             let is_able = |other: BrokerId| {
@@ -98,16 +100,23 @@ pub fn handed_over(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u16, B
 /// Whether a broker other than `node` is the controller from then to then, and neither it nor the ensemble is
 /// touched.
 fn leads_on(met: &ClusterHistory, node: Node, ended_ns: u64, until_ns: u64) -> bool {
-    let from_ns = ended_ns.saturating_sub(BEFORE_NS);
-    let Some((since_ns, controller)) = met.controllers.iter().rfind(|(at_ns, _)| *at_ns <= until_ns) else {
-        return false;
-    };
+    is_led(met, node, ended_ns, until_ns) && controller(met, until_ns).is_some_and(|(_, one)| one != node)
+}
+
+/// Who was the last to become the controller, and when.
+fn controller(met: &ClusterHistory, at_ns: u64) -> Option<(u64, Node)> {
+    met.controllers.iter().rfind(|(since_ns, _)| *since_ns <= at_ns).copied()
+}
+
+/// Whether somebody is the controller from then to then, and neither the ensemble is touched nor the controller
+/// by anything but what `node` is told.
+fn is_led(met: &ClusterHistory, node: Node, told_ns: u64, until_ns: u64) -> bool {
+    let Some((since_ns, controller)) = controller(met, until_ns) else { return false };
     let is_of_ensemble = |hit: &Node| !met.clients.contains(hit) && !met.brokers.values().any(|broker| broker == hit);
     let in_the_way = |one: &Disturbance| one.nodes.is_empty() || one.nodes.iter().any(is_of_ensemble);
-    *since_ns <= from_ns
-        && *controller != node
-        && !is_touched(met, *controller, ended_ns, until_ns)
-        && !met.disturbances.iter().filter(|one| overlaps(one, ended_ns, until_ns)).any(in_the_way)
+    since_ns <= told_ns.saturating_sub(BEFORE_NS)
+        && (controller == node || !is_touched(met, controller, told_ns, until_ns))
+        && !met.disturbances.iter().filter(|one| overlaps(one, told_ns, until_ns)).any(in_the_way)
 }
 
 fn overlaps(one: &Disturbance, ended_ns: u64, until_ns: u64) -> bool {
@@ -231,9 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_stops_in_good_order_hands_over_before_its_process_ends() {
+    fn a_broker_that_stops_in_good_order_hands_over_before_its_registration_or_its_process_is_gone() {
         assert!(led_at(leaves(), 20 * S + S / 2, 2).passed());
         assert_eq!(led_at(leaves(), 20 * S + S * 4 / 5, 2).violated, 1, "by the end of its session");
+        let mut unregistered = leaves();
+        unregistered.unregistered =
+            vec![(10 * S, BrokerId(1)), (20 * S + S / 3, BrokerId(3)), (20 * S + S / 3, BrokerId(1))];
+        assert_eq!(led_at(unregistered.clone(), 20 * S + S / 2, 2).violated, 1, "because its session was closed");
+        assert!(led_at(unregistered, 20 * S + S / 4, 2).passed());
         let mut stays = leaves();
         stays.left[0].ended_ns = None;
         assert!(led_at(stays.clone(), 20 * S + S * 4 / 5, 2).passed());
@@ -249,6 +263,9 @@ mod tests {
         headless.controllers.clear();
         let evaluations = [alone, headless].map(|met| check(&met, &log()).evaluations);
         assert_eq!(evaluations, [0, 0]);
+        let mut itself = leaves();
+        itself.controllers = vec![(S, Node(1))];
+        assert_eq!(check(&itself, &log()).violated, 1, "it can tell itself to");
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct ClusterHistory {
     pub ended: Vec<(u64, Node)>,
     /// Processes that were told to stop in good order, and that nothing else struck about then.
     pub left: Vec<Left>,
+    /// When the registrations of brokers went with their sessions, on the servers that applied it.
+    pub unregistered: Vec<(u64, BrokerId)>,
     /// Which brokers said that they are the controller, and since when.
     pub controllers: Vec<(u64, Node)>,
     /// When a server of the ensemble led it for the first time.
