@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::cluster::Cluster;
 use super::config::ConsumerConfig;
 use super::connection::{Connection, RequestFailed};
-use super::fetches::{Answered, Asked, FetchFrom, Fetches};
+use super::fetches::{Answered, Asked, FetchFrom, Fetches, Turns};
 use super::metadata::ClusterView;
 use super::refusals::Pending;
 use super::subscription::Subscription;
@@ -58,6 +58,7 @@ pub struct Consumer<R: Runtime> {
     config: ConsumerConfig,
     subscription: Subscription,
     fetches: Fetches,
+    turns: Turns,
     /// The topics whose leaders are others than is known, as it turned out.
     stale: BTreeSet<Arc<str>>,
 }
@@ -70,13 +71,15 @@ impl<R: Runtime> Consumer<R> {
     #[must_use]
     pub fn new(cluster: Cluster<R>, config: ConsumerConfig) -> Self {
         let subscription = Subscription::new(config.isolation);
-        Consumer { cluster, config, subscription, fetches: Fetches::default(), stale: BTreeSet::new() }
+        let (fetches, turns, stale) = (Fetches::default(), Turns::default(), BTreeSet::new());
+        Consumer { cluster, config, subscription, fetches, turns, stale }
     }
 
     /// Takes exactly these partitions; keeps the positions of those that stay. The others need a
     /// [`seek`](Self::seek) before they give records.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
         self.subscription.assign(partitions);
+        self.turns = Turns::default();
     }
 
     /// Goes on at `offset`. With the leader epoch of the record before it, a truncation is seen.
@@ -258,6 +261,7 @@ impl<R: Runtime> Consumer<R> {
                 wanted.entry(leader).or_default().push((partition.clone(), from));
             }
         }
+        wanted.values_mut().for_each(|asked| self.turns.sort(asked));
         self.fetches.retain(&wanted);
         for (leader, asked) in wanted {
             if !self.fetches.waits_at(leader) {
@@ -311,6 +315,9 @@ impl<R: Runtime> Consumer<R> {
             }
             Some(error) => self.trouble(partition, Problem::Broker(error), polled),
             None => {
+                if fetched.records.iter().any(|bytes| !bytes.is_empty()) {
+                    self.turns.served(&partition);
+                }
                 let (records, problem) = self.subscription.take(&partition, fetched_from, fetched);
                 polled.records.extend(records);
                 polled.problems.extend(problem.map(|problem| (partition, problem)));
@@ -335,16 +342,17 @@ fn leader_epoch(view: &ClusterView, partition: &TopicPartition) -> LeaderEpoch {
     view.partition(partition).map_or(LeaderEpoch(-1), |known| known.leader_epoch)
 }
 
-/// The partitions of each topic, in the order given.
+/// The partitions in the order given; those of one topic that follow each other are together.
 fn by_topic<A, T>(
     asked: &[(TopicPartition, A)],
     convert: impl Fn(&TopicPartition, &A) -> T,
 ) -> Vec<(StrBytes, Vec<T>)> {
-    let mut topics: BTreeMap<&Arc<str>, Vec<T>> = BTreeMap::new();
-    for (partition, about) in asked {
-        topics.entry(&partition.topic).or_default().push(convert(partition, about));
-    }
-    topics.into_iter().map(|(name, partitions)| (StrBytes::from(&**name), partitions)).collect()
+    let runs = asked.chunk_by(|(one, _), (next, _)| one.topic == next.topic);
+    let topic = |run: &[(TopicPartition, A)]| {
+        let name = run.first().map_or("", |(partition, _)| &*partition.topic);
+        (StrBytes::from(name), run.iter().map(|(partition, about)| convert(partition, about)).collect())
+    };
+    runs.map(topic).collect()
 }
 
 async fn ask_offsets<R: Runtime>(

@@ -30,6 +30,28 @@ pub(super) type Asked = Vec<(TopicPartition, FetchFrom)>;
 
 type Answer = Result<FetchResponse, RequestFailed>;
 
+/// Whose turn it is: what brought something goes behind all others, for a fetch that may bring little brings
+/// only what the first have (KIP-74).
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// When each was served last, by the count of what was served.
+    served: BTreeMap<TopicPartition, u64>,
+    count: u64,
+}
+
+impl Turns {
+    /// A fetch brought something of `partition`.
+    pub fn served(&mut self, partition: &TopicPartition) {
+        self.count += 1;
+        self.served.insert(partition.clone(), self.count);
+    }
+
+    /// Whoever waits longest comes first.
+    pub fn sort(&self, asked: &mut Asked) {
+        asked.sort_by_key(|(partition, _)| self.served.get(partition).copied());
+    }
+}
+
 /// A fetch that was answered.
 #[derive(Debug)]
 pub(super) struct Answered {
@@ -143,6 +165,25 @@ mod tests {
         insert(&mut fetches, 2, ready(Ok(FetchResponse::default())));
         assert_eq!(answered_now(&mut fetches), Poll::Ready(2));
         assert!(fetches.is_empty());
+    }
+
+    /// A consumer whose fetches bring one batch read one partition to its end before it read the next, and
+    /// those behind it stood still for as long as somebody wrote to it (`swarm` seed 30008).
+    #[test]
+    fn a_partition_that_brought_something_goes_behind_the_others() {
+        let names = ["a", "b", "c"].map(|topic| TopicPartition::new(topic, 0));
+        let (mut turns, from) = (Turns::default(), asked(7)[0].1);
+        let order = |turns: &Turns| {
+            let mut asked: Asked = names.iter().map(|name| (name.clone(), from)).collect();
+            turns.sort(&mut asked);
+            asked.iter().map(|(name, _)| name.topic.to_string()).collect::<String>()
+        };
+        assert_eq!(order(&turns), "abc");
+        let rounds = [0, 1, 0, 2].map(|first: usize| {
+            turns.served(&names[first]);
+            order(&turns)
+        });
+        assert_eq!(rounds, ["bca", "cab", "cba", "bac"]);
     }
 
     #[test]
