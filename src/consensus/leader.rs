@@ -227,8 +227,10 @@ impl Consensus {
 
     fn conflicted(&mut self, from: ServerId, refused: u64, hint: Position, effects: &mut Vec<Effect>) {
         let agreed = self.log.last_at_or_below(hint.index, hint.term()).index.min(hint.index);
+        let last_index = self.log.last().index;
         let Role::Leader(leadership) = &mut self.role else { return };
         let progress = leadership.progress.get_mut(&from).expect("every peer has its progress");
+        progress.lost_what_matched(refused, last_index);
         if progress.is_conflict_news(refused) {
             progress.back_off(refused, agreed);
             self.replicate_to(from, false, effects);

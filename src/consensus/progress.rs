@@ -103,6 +103,14 @@ impl Progress {
         }
     }
 
+    /// What a blank server said that it had is no promise: one that refuses it was given an empty disk once
+    /// more. What is known of it begins anew.
+    pub(super) fn lost_what_matched(&mut self, refused: u64, last_index: u64) {
+        if !self.counts && refused <= self.matched {
+            *self = Progress { counts: false, acked_round: self.acked_round, ..Progress::new(last_index) };
+        }
+    }
+
     /// Its log agrees with ours up to `index`, durably.
     pub(super) fn matches(&mut self, index: u64) {
         self.matched = self.matched.max(index);
@@ -191,5 +199,22 @@ mod tests {
         progress.matches(9);
         assert_eq!((progress.matched(), progress.counted()), (9, 0));
         assert!(!progress.is_active() && !progress.confirms(0));
+    }
+
+    #[test]
+    fn a_blank_follower_that_refuses_what_it_had_is_copied_to_from_the_beginning() {
+        let blank = |refused: u64| {
+            let mut progress = Progress::new(9);
+            progress.discount(9);
+            progress.matches(7);
+            progress.lost_what_matched(refused, 9);
+            (progress.matched(), progress.next(), progress.counted())
+        };
+        assert_eq!(blank(8), (7, 10, 0), "it may not have more than that");
+        assert_eq!(blank(7), (0, 10, 0));
+        let mut member = Progress::new(9);
+        member.matches(7);
+        member.lost_what_matched(7, 9);
+        assert_eq!(member.matched(), 7, "a refusal that was overtaken");
     }
 }

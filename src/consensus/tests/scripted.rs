@@ -329,6 +329,21 @@ fn a_blank_server_copies_the_log_and_counts_for_nothing() {
     assert_eq!(*answer, Message::VoteResponse { term: Term(9), granted: false });
 }
 
+/// The leader of the same term took its refusals for old news, and it stayed empty for good (`swarm` seed 30498).
+#[test]
+fn a_server_that_loses_its_disk_twice_under_one_leader_copies_the_log_twice() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.elect(1);
+    ensemble.propose(1, 2);
+    ensemble.settle();
+    for _ in 0..2 {
+        ensemble.restart(3, Standing::Blank, Disk::default());
+        ensemble.elapse(1, Timer::Heartbeat);
+        ensemble.settle();
+        assert_eq!(ensemble.at(3).state.len(), 3);
+    }
+}
+
 #[test]
 fn a_leader_that_contradicts_what_is_committed_stops_the_server() {
     let mut ensemble = Ensemble::new(3);
