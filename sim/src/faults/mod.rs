@@ -43,7 +43,7 @@ use crate::engine::Effects;
 use crate::faults::form::Form;
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Node};
-use crate::schedule::{Action, BudgetMode, FaultKind, Roles, Schedule};
+use crate::schedule::{Action, BudgetMode, FaultKind, Roles, Schedule, Shape};
 
 /// One fault of a run.
 pub(crate) trait Fault {
@@ -242,6 +242,15 @@ impl Injector {
         let notes = cluster.servers().into_iter().map(FaultNote::CallsWork).collect();
         cluster.start_all();
         notes
+    }
+
+    /// Whom a fault that struck kept from others; none if that may be anybody, whoever it was aimed at.
+    #[must_use]
+    pub fn disturbed(&self, struck: &Struck) -> Vec<Node> {
+        match self.actions[struck.fault] {
+            Action::Partition { shape: Shape::Bridge | Shape::MajorityRing, .. } => Vec::new(),
+            _ => struck.nodes.clone(),
+        }
     }
 
     /// Every fault of the schedule and its fate so far.

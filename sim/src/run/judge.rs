@@ -215,7 +215,7 @@ impl Driver<'_> {
         let of_fault = |struck: &Struck| {
             let (from_ns, to_ns) = struck.lasted_ns?;
             let to_ns = if struck.kind.is_instant() { from_ns } else { to_ns };
-            Some(Disturbance { from_ns, to_ns, nodes: struck.nodes.clone() })
+            Some(Disturbance { from_ns, to_ns, nodes: self.injector.disturbed(struck) })
         };
         // No promise depends on a wall clock, and a drift is within what is granted.
         let is_of_clock = |struck: &&Struck| matches!(struck.kind, FaultKind::ClockJump | FaultKind::ClockDrift);
@@ -313,6 +313,7 @@ impl Driver<'_> {
             load_ends_ns,
             seen_ns: self.cluster.simulation.now_ns(),
             completed,
+            fetches_little: self.plan.workloads.iter().any(Workload::fetches_little),
             partitions: watcher.invariants.model().partitions.iter().map(health_at_end).collect(),
             coordinators: coordinators.collect(),
         }

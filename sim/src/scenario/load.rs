@@ -143,6 +143,15 @@ impl<N: From<u32>> Default for Consumers<N> {
     }
 }
 
+impl Consumers {
+    /// Whether a fetch may bring less than by default.
+    #[must_use]
+    pub fn fetch_little(&self) -> bool {
+        let usual = Consumers::<u32>::default();
+        self.fetch_bytes_max < usual.fetch_bytes_max || self.partition_bytes_max < usual.partition_bytes_max
+    }
+}
+
 impl Workload {
     /// How many clients it has.
     #[must_use]
@@ -166,6 +175,12 @@ impl Workload {
     #[must_use]
     pub fn linger_ms(&self) -> u32 {
         self.of_log().map_or(0, |load| load.producers.linger_ms)
+    }
+
+    /// Whether its consumers' own limits let a fetch bring little.
+    #[must_use]
+    pub fn fetches_little(&self) -> bool {
+        self.of_log().is_some_and(|load| load.consumers.fetch_little())
     }
 
     /// Whether its producers compress their batches.

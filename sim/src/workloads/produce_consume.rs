@@ -31,7 +31,7 @@ use super::payload::Payload;
 use crate::engine::SimRuntime;
 use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply, ResetReason};
 use crate::history::{Client, OpId, Outcome};
-use crate::scenario::{Consumers, LogLoad, Topic};
+use crate::scenario::{LogLoad, Topic};
 
 /// How long to wait before the preparation or a final read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -214,16 +214,10 @@ impl ProduceConsume {
                 next = Some(runtime.now() + every);
             }
             // Once all is healed a consumer has to come to the end, however little a fetch may bring.
-            if brought == 0 || !self.brings_little() || self.now_ns() < self.load.healed_ns {
+            if brought == 0 || !self.habits.consumers.fetch_little() || self.now_ns() < self.load.healed_ns {
                 self.load.pause(&runtime).await;
             }
         }
-    }
-
-    /// Whether a fetch may bring less than consumers take by default.
-    fn brings_little(&self) -> bool {
-        let (habits, usual) = (&self.habits.consumers, Consumers::<u32>::default());
-        habits.fetch_bytes_max < usual.fetch_bytes_max || habits.partition_bytes_max < usual.partition_bytes_max
     }
 
     fn consumer_config(&self) -> ConsumerConfig {
