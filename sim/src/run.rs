@@ -254,9 +254,12 @@ impl<'p> Driver<'p> {
             .set_observer(Some(Box::new(move |observation| watcher.borrow_mut().observe(observation, view))));
         let sessions = self.watcher.borrow().sessions.clone();
         let refused = self.watcher.borrow().refused.clone();
+        let (events, secrets) = (self.watcher.borrow().told.clone(), self.watcher.borrow().secrets.clone());
         self.cluster.listen_to_sessions(move |told| match told {
             Told::Entry(entry) => sessions.borrow_mut().push(entry),
             Told::Refused(one) => refused.borrow_mut().push(one),
+            Told::Event(event) => events.borrow_mut().push(event),
+            Told::Secret(secret) => secrets.borrow_mut().push(secret),
         });
     }
 

@@ -6,6 +6,8 @@
 //! (`src/coordinator/peers/message.rs` has the frames). The bytes are read here anew: what a server
 //! makes of them is not asked.
 
+mod watches;
+
 use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
@@ -14,11 +16,15 @@ use wyrdlog::base::limits::JUTE_BYTES_MAX;
 use wyrdlog::base::znode::ErrorCode;
 use wyrdlog::coordinator::tree::{Op, Txn};
 use wyrdlog::wire::frame::FrameDecoder;
-use wyrdlog::wire::zookeeper::{ConnectRequest, ConnectResponse, OpCode, ReplyHeader, RequestHeader, Xid};
+use wyrdlog::wire::zookeeper::{
+    ConnectRequest, ConnectResponse, OpCode, ReplyHeader, RequestHeader, ServerMessage, Xid,
+};
 
 use crate::engine::ServerBytes;
-use crate::history::sessions::{Entry, Fact, Refused};
+use crate::history::sessions::{Entry, Event, Fact, Refused, Secret};
 use crate::observed::Node;
+
+use watches::{Left, Wanted};
 
 /// No frame of either kind of connection is longer.
 const FRAME_BYTES_MAX: usize = 4 * JUTE_BYTES_MAX;
@@ -34,7 +40,15 @@ struct ClientWire {
     request: Option<(ConnectRequest, Entry)>,
     session: Option<SessionId>,
     /// Operations that are not answered yet, by the number of the request.
-    asked: BTreeMap<Xid, (i32, Option<String>)>,
+    asked: BTreeMap<Xid, Asked>,
+    left: Left,
+}
+
+/// An operation that is not answered yet.
+struct Asked {
+    op_code: i32,
+    path: Option<String>,
+    watch: Option<Wanted>,
 }
 
 /// What a connection tells.
@@ -43,6 +57,10 @@ pub enum Told {
     Entry(Entry),
     /// That a request was refused.
     Refused(Refused),
+    /// That a client was told of a change.
+    Event(Event),
+    /// With what a client shows that a session is its own.
+    Secret(Secret),
 }
 
 impl ClientWire {
@@ -57,18 +75,31 @@ impl ClientWire {
         tell(Told::Entry(Entry { fact: Fact::Heard { session, directly: true }, ..*asked }));
         let (asked_ms, granted_ms) = (request.timeout_ms, granted.timeout_ms);
         tell(Told::Entry(at(bytes, Fact::Granted { session, asked_ms, granted_ms })));
+        tell(Told::Secret(Secret { time_ns: bytes.time_ns, session, password: granted.password.to_vec() }));
     }
 
     fn asked(&mut self, mut frame: Bytes) {
         if let Ok(RequestHeader { xid, op_code }) = RequestHeader::take(&mut frame) {
-            self.asked.insert(xid, (op_code, path_of(op_code, frame)));
+            let watch = self.left.ask(op_code, frame.clone());
+            self.asked.insert(xid, Asked { op_code, path: path_of(op_code, frame), watch });
         }
     }
 
     fn replied(&mut self, bytes: &ServerBytes<'_>, session: SessionId, mut frame: Bytes, tell: &mut impl FnMut(Told)) {
+        let (time_ns, node) = (bytes.time_ns, Node(bytes.node.index() as u16));
+        if let Ok(ServerMessage::Event(event)) = ServerMessage::decode(frame.clone()) {
+            let (is_asked_for, path) = (self.left.told(event.kind, &event.path), event.path.to_string());
+            return tell(Told::Event(Event { time_ns, node, session, kind: event.kind as i32, path, is_asked_for }));
+        }
         let Ok(ReplyHeader { xid, zxid, error }) = ReplyHeader::take(&mut frame) else { return };
-        let Some((op_code, path)) = self.asked.remove(&xid).filter(|_| error != ErrorCode::Ok) else { return };
-        let (time_ns, node, code) = (bytes.time_ns, Node(bytes.node.index() as u16), error.code());
+        let Some(Asked { op_code, path, watch }) = self.asked.remove(&xid) else { return };
+        if let Some(wanted) = watch {
+            self.left.answered(wanted, error);
+        }
+        if error == ErrorCode::Ok {
+            return;
+        }
+        let code = error.code();
         tell(Told::Refused(Refused { time_ns, node, session, op_code, path, zxid, code }));
     }
 }
@@ -130,6 +161,7 @@ impl SessionWire {
             request: None,
             session: None,
             asked: BTreeMap::new(),
+            left: Left::default(),
         });
         let decoder = if bytes.written { &mut wire.written } else { &mut wire.read };
         let complete: Vec<Bytes> = frames(decoder, bytes.bytes).collect();

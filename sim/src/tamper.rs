@@ -20,7 +20,7 @@ use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
 use crate::checkers::topics as checkers_of_topics;
-use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, sightings::Sightings};
+use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, session_wire, sightings::Sightings};
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
@@ -132,6 +132,7 @@ impl Record {
         findings.extend(check_kafka(&self.kafka));
         findings.extend(check_coordinator(&self.coordinator, &self.committed));
         findings.push(session_length::check(&self.sessions));
+        findings.extend(session_wire::check(&self.sessions));
         findings.push(right_refusal::check(&self.sessions, &self.nodes));
         findings.push(replay_equals_live::check(&self.replays));
         findings.push(availability::check(&self.after_healing, &self.kafka));
@@ -237,6 +238,10 @@ tampers! {
     SwapWatch => WatchOrder,
     /// A watch event is never delivered.
     DropWatch => WatchOrder,
+    /// A client is told of a change for which it left no watch.
+    DropWatchRequest => WatchOrder,
+    /// A session is given the password of another.
+    SwapPassword => SessionSafety,
     /// A session expires although its leader heard of it.
     HastenExpiry => SessionLength,
     /// A session that is silent does not expire.
@@ -346,6 +351,8 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
             replicas::edit_leaders_append(&mut edited.entries, kind, &mut draw)
         }
         Tamper::LoseAtRecovery => replicas::lose_at_recovery(&mut edited.entries, &mut draw),
+        Tamper::DropWatchRequest => coordinator::drop_watch_request(&mut edited.sessions, &mut draw),
+        Tamper::SwapPassword => coordinator::swap_password(&mut edited.sessions, &mut draw),
         Tamper::DropAnswer => met::drop_answer(&mut edited, &mut draw),
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
         Tamper::StallFailover => met::stall_failover(&mut edited, &mut draw),
@@ -775,6 +782,7 @@ mod tests {
         let mut sessions = crate::checkers::session_length::examples::passing();
         let (refused, nodes) = right_refusal::examples::passing();
         sessions.refused = refused;
+        session_wire::tests::add(&mut sessions);
         let replays = replay_equals_live::examples::passing();
         let completed = BTreeMap::from([(0, 30), (1, 40)]);
         let health = |index| PartitionHealth {

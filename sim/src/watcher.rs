@@ -26,7 +26,7 @@ use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker};
 use crate::history::coordinator::{PathIndex, Register};
-use crate::history::sessions::{Entry as SessionEntry, Fact, Refused};
+use crate::history::sessions::{Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
 use crate::schedule::TriggerTracker;
@@ -85,6 +85,10 @@ pub struct Watcher {
     pub sessions: Rc<RefCell<Vec<SessionEntry>>>,
     /// What servers refused their clients.
     pub refused: Rc<RefCell<Vec<Refused>>>,
+    /// Of which changes servers told their clients.
+    pub told: Rc<RefCell<Vec<SessionEvent>>>,
+    /// The passwords of sessions.
+    pub secrets: Rc<RefCell<Vec<Secret>>>,
     /// Which nodes of the tree there were.
     pub nodes: Nodes,
     /// Spans of virtual nanoseconds in which a coordinator server was down, at least.
@@ -128,6 +132,8 @@ impl Watcher {
             plants_taken: BTreeMap::new(),
             sessions: Rc::default(),
             refused: Rc::default(),
+            told: Rc::default(),
+            secrets: Rc::default(),
             nodes: Nodes::default(),
             server_restarts: Vec::new(),
             cluster: ClusterHistory::default(),

@@ -25,6 +25,7 @@ pub mod replay_equals_live;
 pub mod right_refusal;
 pub mod session_length;
 pub mod session_order;
+pub mod session_wire;
 pub mod sightings;
 pub mod snapshot_read;
 pub mod topics;

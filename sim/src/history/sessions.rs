@@ -87,6 +87,34 @@ pub struct Refused {
     pub code: i32,
 }
 
+/// A client was told of a change, as its server's socket had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Virtual nanoseconds since the start of the run.
+    pub time_ns: u64,
+    /// The server.
+    pub node: Node,
+    /// Whose client.
+    pub session: SessionId,
+    /// The number of the kind of change in the protocol.
+    pub kind: i32,
+    /// The node that changed.
+    pub path: String,
+    /// Whether a request on the same connection had left a watch for it that no event had taken yet.
+    pub is_asked_for: bool,
+}
+
+/// With what a client shows that a session is its own, as the server gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Virtual nanoseconds since the start of the run.
+    pub time_ns: u64,
+    /// The session.
+    pub session: SessionId,
+    /// The password.
+    pub password: Vec<u8>,
+}
+
 /// All that is known of sessions, in order, and what they are held to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionHistory {
@@ -96,6 +124,10 @@ pub struct SessionHistory {
     pub entries: Vec<Entry>,
     /// What was refused.
     pub refused: Vec<Refused>,
+    /// Of which changes clients were told.
+    pub events: Vec<Event>,
+    /// The passwords that were given.
+    pub secrets: Vec<Secret>,
     /// Spans of virtual nanoseconds in which something kept the ensemble, or may have.
     pub disturbed_ns: Vec<(u64, u64)>,
     /// When the run ended.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
-use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, topics};
+use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, session_wire, topics};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
@@ -58,6 +58,7 @@ impl Driver<'_> {
         let mut nodes = std::mem::take(&mut watcher.nodes);
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
+        findings.extend(session_wire::check(&sessions));
         findings.push(right_refusal::check(&sessions, &nodes));
         let met = self.met(&mut watcher);
         let budget = watcher.invariants.budget();
@@ -178,8 +179,10 @@ impl Driver<'_> {
         }
         disturbed_ns.sort_unstable();
         let (entries, refused) = (watcher.sessions.take(), watcher.refused.take());
+        let (events, secrets) = (watcher.told.take(), watcher.secrets.take());
         let ended_ns = self.cluster.simulation.now_ns();
-        SessionHistory { bounds_ms: self.cluster.session_bounds_ms(), entries, refused, disturbed_ns, ended_ns }
+        let bounds_ms = self.cluster.session_bounds_ms();
+        SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns }
     }
 
     /// Writes down what was promised of the topics that clients created.

@@ -224,6 +224,22 @@ pub(super) fn corrupt_rebuilt(replays: &mut Replays, draw: &mut Draw) -> Option<
     Some(())
 }
 
+/// The request that left a watch is missing.
+pub(super) fn drop_watch_request(history: &mut SessionHistory, draw: &mut Draw) -> Option<()> {
+    let at = draw.below(history.events.len() as u64) as usize;
+    history.events.get_mut(at)?.is_asked_for = false;
+    Some(())
+}
+
+/// Two sessions have one key.
+pub(super) fn swap_password(history: &mut SessionHistory, draw: &mut Draw) -> Option<()> {
+    let one = draw.pick(&history.secrets)?.clone();
+    let is_other = |at: &usize| history.secrets[*at].session != one.session;
+    let others: Vec<usize> = (0..history.secrets.len()).filter(is_other).collect();
+    history.secrets[*draw.pick(&others)?].password = one.password;
+    Some(())
+}
+
 /// A request is refused for what never was a reason.
 pub(super) fn corrupt_refusal(history: &mut SessionHistory, draw: &mut Draw) -> Option<()> {
     let at = draw.below(history.refused.len().max(1) as u64) as usize;

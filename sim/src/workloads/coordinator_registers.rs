@@ -18,7 +18,7 @@ use wyrdlog::base::ids::{SessionId, Zxid};
 use wyrdlog::base::znode::{Acl, CreateMode, ErrorCode};
 use wyrdlog::client::coordinator::{Config, CoordinatorClient, CoordinatorError, PendingReply, SessionState};
 use wyrdlog::runtime::{Clock, Either, Random, select, watch};
-use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, Request, Response};
+use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, MultiResult, Request, Response};
 
 use super::Load;
 use crate::engine::SimRuntime;
@@ -361,8 +361,12 @@ fn outcome_of(call: &Call, result: Result<Response, CoordinatorError>, zxid: Opt
             let value = value_of(&data.unwrap_or_default());
             Answer::Value(Some(Register { version: stat.version, value }))
         }
+        Ok(Response::Multi(results)) if !fit(call, &results) => Answer::Children(vec![PathIndex::MAX]),
         Ok(Response::Children2 { children, .. }) => Answer::Children(indexes(&children)),
         Ok(_) => Answer::Done,
+        Err(CoordinatorError::MultiRefused(errors)) if !has_as_many(call, errors.len()) => {
+            Answer::Children(vec![PathIndex::MAX])
+        }
         Err(CoordinatorError::Refused(ErrorCode::NoNode)) if is_read => Answer::Value(None),
         Err(error) => {
             let code = error.failed_operation().map(|(_, code)| code);
@@ -378,6 +382,25 @@ fn outcome_of(call: &Call, result: Result<Response, CoordinatorError>, zxid: Opt
     };
     // An answer that came has a zxid; without one it proves nothing.
     zxid.map_or(Outcome::Unknown, |zxid| Outcome::Ok(Reply { answer, zxid }))
+}
+
+/// Whether a multi's results are those of its writes, one by one. Others are an answer that no state explains.
+fn fit(call: &Call, results: &[MultiResult]) -> bool {
+    let Call::Multi(writes) = call else { return false };
+    let fits = |(write, result): (&Write, &MultiResult)| {
+        matches!(
+            (write, result),
+            (Write::Create { .. }, MultiResult::Create { .. })
+                | (Write::Set { .. }, MultiResult::SetData { .. })
+                | (Write::Delete { .. }, MultiResult::Delete)
+                | (Write::Check { .. }, MultiResult::Check)
+        )
+    };
+    has_as_many(call, results.len()) && writes.iter().zip(results).all(fits)
+}
+
+fn has_as_many(call: &Call, results: usize) -> bool {
+    matches!(call, Call::Multi(writes) if writes.len() == results)
 }
 
 /// The registers among a node's children, in ascending order. A foreign name is a register that
