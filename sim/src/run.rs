@@ -21,7 +21,7 @@ use crate::cluster::{ClientMain, Cluster};
 use crate::engine::{Failure, Stop};
 use crate::faults::{Ended, Fate, Injector, Struck};
 use crate::history::Client;
-use crate::invariants::model::Topology;
+use crate::invariants::model::{Partition, Replica, Role, Topology};
 use crate::invariants::{Depth, Invariants};
 use crate::narrate::Names;
 use crate::observed::FaultNote;
@@ -210,7 +210,8 @@ struct Driver<'p> {
     clients: Clients,
     topology: Topology,
     failure: Option<Failure>,
-    exposed_at_bound: BTreeMap<TopicPartition, i64>,
+    /// The log start of each partition's leader, and up to where it was exposed, when all was to be well again.
+    at_bound: BTreeMap<TopicPartition, (i64, i64)>,
     has_final_reads: bool,
 }
 
@@ -236,7 +237,7 @@ impl<'p> Driver<'p> {
             clients,
             topology,
             failure: None,
-            exposed_at_bound: BTreeMap::new(),
+            at_bound: BTreeMap::new(),
             has_final_reads: false,
         };
         driver.watch();
@@ -275,7 +276,7 @@ impl<'p> Driver<'p> {
         self.until(self.bound_ns(), false);
         let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
         if self.bound_ns() + AGAIN_WITHIN_NS <= load_ends_ns {
-            self.exposed_at_bound = self.exposed();
+            self.at_bound = self.spans();
         }
         if self.until(load_ends_ns, false) {
             return;
@@ -302,11 +303,15 @@ impl<'p> Driver<'p> {
         (phases.warm_up_ms + phases.faults_ms + bound_ms.min(phases.healing_ms)) * 1_000_000
     }
 
-    /// Up to where each partition was exposed so far.
-    fn exposed(&self) -> BTreeMap<TopicPartition, i64> {
+    /// Where each partition's leader has its log begin, and up to where it was exposed so far.
+    fn spans(&self) -> BTreeMap<TopicPartition, (i64, i64)> {
         let watcher = self.watcher.borrow();
-        let partitions = &watcher.invariants.model().partitions;
-        partitions.iter().map(|partition| (partition.name.clone(), partition.exposed)).collect()
+        let span = |partition: &Partition| {
+            let leads = |replica: &&Replica| replica.role == Role::Leader;
+            let start = partition.replicas.values().find(leads).map_or(0, |leader| leader.log.start);
+            (partition.name.clone(), (start, partition.exposed))
+        };
+        watcher.invariants.model().partitions.iter().map(span).collect()
     }
 
     /// Whether the run has ended before its end.

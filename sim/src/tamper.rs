@@ -792,6 +792,8 @@ mod tests {
             has_leader: true,
             logs: Vec::new(),
             exposed_at_bound: 0,
+            start_at_bound: 0,
+            starts: Vec::new(),
         };
         let load_ends_ns = availability::AGAIN_WITHIN_NS + 1_000;
         let partitions = vec![health(0), health(1)];

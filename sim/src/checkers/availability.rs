@@ -2,7 +2,7 @@
 //! the replica lag time + 5 s as drawn, **each partition** acknowledges an acks=all write, and again
 //! every 2 s from then on; each producer gets through on each partition that it sends to; each consumer
 //! reaches each partition's end; final reads reach the end that was ever exposed; in-sync sets are full,
-//! replicas equal, coordinator digests agree.
+//! replicas equal and begin where the leader did or later, coordinator digests agree.
 //!
 //! A partition past the fault budget promises none of this, and silences no other.
 //!
@@ -65,6 +65,10 @@ pub struct PartitionHealth {
     pub logs: Vec<(Node, i64, u64)>,
     /// The offset below which everything had been exposed at the bound: every consumer reads it.
     pub exposed_at_bound: i64,
+    /// The log start of the leader at the bound: no replica begins below it in the end.
+    pub start_at_bound: i64,
+    /// Each replica's log start, once load has ceased.
+    pub starts: Vec<(Node, i64)>,
 }
 
 /// Judges the liveness phase: the states of the cluster, and what its clients did.
@@ -106,6 +110,11 @@ fn check_partition(findings: &mut Findings, at: u64, health: &PartitionHealth) {
     });
     let equal = health.logs.windows(2).all(|pair| (pair[0].1, pair[0].2) == (pair[1].1, pair[1].2));
     findings.check(equal, at, [], || format!("replicas of {name} differ after healing: {:?}", health.logs));
+    let follow = health.starts.iter().all(|(_, start)| *start >= health.start_at_bound);
+    findings.check(follow, at, [], || {
+        let (start, starts) = (health.start_at_bound, &health.starts);
+        format!("replicas of {name} begin at {starts:?}, although the leader began at {start} long before")
+    });
 }
 
 /// A send of the liveness phase.
@@ -255,8 +264,16 @@ mod tests {
         fn new() -> Self {
             let logs = vec![(Node(3), 30, 77), (Node(4), 30, 77)];
             let partition = TopicPartition::new("t", 0);
-            let health =
-                PartitionHealth { partition, replicas: 2, in_sync: 2, has_leader: true, logs, exposed_at_bound: 15 };
+            let health = PartitionHealth {
+                partition,
+                replicas: 2,
+                in_sync: 2,
+                has_leader: true,
+                logs,
+                exposed_at_bound: 15,
+                start_at_bound: 3,
+                starts: vec![(Node(2), 3), (Node(3), 4)],
+            };
             let seen = AfterHealing {
                 healed_ns: 10 * S,
                 bound_ns: 15 * S,
@@ -363,11 +380,12 @@ mod tests {
 
     #[test]
     fn each_way_to_stay_ill_is_rejected() {
-        let ways: [fn(&mut AfterHealing); 6] = [
+        let ways: [fn(&mut AfterHealing); 7] = [
             |seen| seen.completed.extend([(4, 19)]),
             |seen| seen.partitions[0].in_sync = 1,
             |seen| seen.partitions[0].has_leader = false,
             |seen| seen.partitions[0].logs[1].2 = 78,
+            |seen| seen.partitions[0].starts[1].1 = 2,
             |seen| seen.coordinators[1].2 = 8,
             |seen| seen.partitions.clear(),
         ];

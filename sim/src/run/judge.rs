@@ -285,7 +285,7 @@ impl Driver<'_> {
         let (model, budget) = (watcher.invariants.model(), watcher.invariants.budget());
         let read = self.clients.produce_consume.as_ref().map(|workload| workload.read_at_last()).unwrap_or_default();
         let is_whole = |(at, partition): (usize, &Partition)| {
-            let health = health(partition, 0);
+            let health = health(partition, (0, 0));
             let equal = health.logs.windows(2).all(|pair| (pair[0].1, pair[0].2) == (pair[1].1, pair[1].2));
             let reached = read.get(&partition.name).copied().unwrap_or(0);
             let is_read = reached >= partition.exposed || partition.exposed <= partition.justified_start();
@@ -304,7 +304,7 @@ impl Driver<'_> {
         count_completed(&mut completed, &registers.operations, healed_ns);
         let watcher = self.watcher.borrow();
         let health_at_end =
-            |partition: &Partition| health(partition, self.exposed_at_bound.get(&partition.name).copied().unwrap_or(0));
+            |partition: &Partition| health(partition, self.at_bound.get(&partition.name).copied().unwrap_or_default());
         let servers = self.topology.servers.values();
         let coordinators = servers.map(|node| {
             let (index, digest) = watcher.applied.get(node).copied().unwrap_or_default();
@@ -343,7 +343,7 @@ fn merge(all: impl Iterator<Item = Evaluated>) -> Vec<Evaluated> {
     merged.into_values().collect()
 }
 
-fn health(partition: &Partition, exposed_at_bound: i64) -> PartitionHealth {
+fn health(partition: &Partition, (start_at_bound, exposed_at_bound): (i64, i64)) -> PartitionHealth {
     let state = partition.state.as_ref().map(|(_, state)| state);
     let live = partition.replicas.iter().filter(|(_, replica)| replica.role != Role::None);
     // Retention may be under way: what one replica has removed already is no difference.
@@ -358,7 +358,9 @@ fn health(partition: &Partition, exposed_at_bound: i64) -> PartitionHealth {
         replicas: state.map_or(partition.replicas.len(), |state| state.replicas.len()),
         in_sync: state.map_or(0, |state| state.in_sync.len()),
         has_leader: state.is_some_and(|state| state.leader.is_some()),
+        start_at_bound,
         exposed_at_bound,
+        starts: live.clone().map(|(node, replica)| (*node, replica.log.start)).collect(),
         logs: live.map(|(node, replica)| (*node, replica.log.end, digest(replica))).collect(),
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::{BadRecovery, Config, HardState, Voters};
+use super::super::{BadConfig, BadRecovery, Config, HardState, Voters};
 use super::super::{
     Consensus, Dropped, Effect, Entry, EntryKind, Fault, Input, Limits, Message, Outcome, PersistId, Position,
     Proposal, Recovered, Refusal, Standing, TERM_MAX, Timer,
@@ -422,6 +422,22 @@ fn a_disk_that_contradicts_itself_does_not_start() {
     let log_base = no_op(4, 1).position();
     let gap = Recovered { hard_state, log_base, ..Recovered::default() };
     assert_eq!(recover(gap), Err(BadRecovery::Gap { snapshot: 0, log_base: 4 }));
+}
+
+#[test]
+fn a_configuration_that_contradicts_itself_does_not_start() {
+    let voters = Voters::new([ServerId(1)]).expect("valid");
+    let config = Config::new(ServerId(2), voters, 1);
+    let refused = Consensus::recover(config, Standing::Member, Recovered::default());
+    assert_eq!(refused, Err(BadRecovery::Config(BadConfig::NotAVoter(ServerId(2)))));
+}
+
+#[test]
+fn the_last_term_of_all_is_a_term() {
+    let mut ensemble = Ensemble::new(3);
+    let message = Message::Append { term: TERM_MAX, prev: Position::ZERO, commit: 0, round: 0, entries: Vec::new() };
+    ensemble.step(2, Input::Received { from: ServerId(1), message });
+    assert_eq!((ensemble.at(2).refused.len(), ensemble.core(2).term()), (0, TERM_MAX));
 }
 
 #[test]

@@ -86,6 +86,19 @@ fn missing_swapped_and_doubled_chunks_are_refused() {
     assert_eq!(decode(&[]), Err(BadSnapshot::Unfinished { chunks: 0 }));
 }
 
+/// Its checksum is right, and so is what a reader wants of it; there is more.
+#[test]
+fn a_chunk_that_goes_on_behind_what_it_is_to_hold_is_refused() {
+    let mut writer = small().snapshot();
+    let head = writer.next().expect("the first chunk");
+    let payload = [&head[HEADER_BYTES..head.len() - CHECKSUM_BYTES], &[0]].concat();
+    let mut forger = writer.clone();
+    forger.index -= 1;
+    let mut reader = SnapshotReader::default();
+    assert!(reader.push(forger.chunk(Kind::Head, &payload)).is_err());
+    assert_eq!(reader.push(head), Ok(()));
+}
+
 proptest! {
     #[test]
     fn any_flipped_bit_and_any_cut_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {

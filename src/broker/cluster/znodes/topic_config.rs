@@ -64,5 +64,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&data).expect("text"), text);
         assert_eq!(decode("t", &data), Ok(settings));
         assert_eq!(&*decode("t", b"{}").expect_err("bad").path, "/config/topics/t");
+        let newer = text.replace("\"version\":1", "\"version\":2");
+        assert!(decode("t", newer.as_bytes()).is_err(), "what a newer program wrote is not guessed at");
     }
 }
