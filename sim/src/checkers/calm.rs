@@ -7,6 +7,9 @@
 //! producer's linger and some round trips and syncs, as drawn. A correct product showed no unknown
 //! outcome in a calm stretch of 65 seeds of `standard`, `young` and `swarm` each, and 192 ms at most.
 //!
+//! A producer sends to a partition in order: a send's time begins when the one before it was answered. One that is
+//! asked for more than its limits let it send falls behind without end, and is no slower for it (`swarm` seed 31363).
+//!
 //! What brokers refuse is judged by the codes (`broker_refusal.rs`).
 //!
 //! False positives avoided: the first second of a topic; sends whose producer was given up, or that
@@ -20,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
-use crate::history::kafka::{Call, KafkaHistory, Reply};
+use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply};
 use crate::history::{Client, OpId, Operation, Outcome};
 use crate::observed::seconds;
 use crate::verdict::{Findings, Property};
@@ -32,37 +35,45 @@ const YOUNG_NS: u64 = 1_000_000_000;
 #[must_use]
 pub fn check(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Findings {
     let mut findings = Findings::new(Property::Availability);
-    let patience_ns = met.answer_ns + met.linger_ns;
-    for op in judged_sends(met, log) {
+    for (op, due_ns) in judged_sends(met, log) {
         let operation = &log.operations[op as usize];
         let name = log.name(operation.call.partition());
-        judge(&mut findings, op, operation, patience_ns, || format!("a send to {name}"));
+        judge(&mut findings, op, operation, due_ns, || format!("a send to {name}"));
     }
     let calm = met.first_led_ns.map_or(Vec::new(), |led_ns| met.calm(led_ns + YOUNG_NS));
     for (op, operation) in (0..).zip(&registers.operations) {
         if outlasts(&calm, operation.invoked_ns, met.answer_ns) {
             let what = || format!("{:?} of the coordinator", operation.call.call);
-            judge(&mut findings, op, operation, met.answer_ns, what);
+            judge(&mut findings, op, operation, operation.invoked_ns + met.answer_ns, what);
         }
     }
     findings
 }
 
-/// The sends that have to be answered.
+/// The sends that have to be answered, and by when.
 #[must_use]
-pub fn judged_sends(met: &ClusterHistory, log: &KafkaHistory) -> Vec<OpId> {
+pub fn judged_sends(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(OpId, u64)> {
     let (calm, patience_ns) = (calm_of_log(met, log), met.answer_ns + met.linger_ns);
     let held = held_for_nobody(log);
-    let is_free = |operation: &Operation<Call, Reply>| {
-        let due_ns = operation.invoked_ns + patience_ns;
+    let is_free = |operation: &Operation<Call, Reply>, due_ns: u64| {
         let held = held.get(&operation.client).map_or(&[][..], Vec::as_slice);
         held.iter().all(|(from_ns, to_ns)| *to_ns < operation.invoked_ns || due_ns < *from_ns)
     };
-    (0..)
-        .zip(&log.operations)
-        .filter(|(op, operation)| is_judged(log, *op, operation, &calm, patience_ns) && is_free(operation))
-        .map(|(op, _)| op)
-        .collect()
+    let mut before: BTreeMap<(Client, PartitionIndex), u64> = BTreeMap::new();
+    let mut judged = Vec::new();
+    for (op, operation) in (0..).zip(&log.operations) {
+        if !matches!(operation.call, Call::Send { .. }) || log.given_up.contains(&op) {
+            continue;
+        }
+        let answered_ns = operation.completed_ns.unwrap_or(u64::MAX);
+        let line = (operation.client, operation.call.partition());
+        let first_ns = before.insert(line, answered_ns).unwrap_or(0).max(operation.invoked_ns);
+        let Some(due_ns) = first_ns.checked_add(patience_ns) else { continue };
+        if is_judged(log, operation, &calm, due_ns) && is_free(operation, due_ns) {
+            judged.push((op, due_ns));
+        }
+    }
+    judged
 }
 
 /// Between when each client's producer had records of a partition past the budget in its buffer.
@@ -88,18 +99,10 @@ fn calm_of_log(met: &ClusterHistory, log: &KafkaHistory) -> Vec<(u64, u64)> {
         .map_or(Vec::new(), |last_ns| met.calm(last_ns + met.made_ns + YOUNG_NS))
 }
 
-fn is_judged(
-    log: &KafkaHistory,
-    op: OpId,
-    operation: &Operation<Call, Reply>,
-    calm: &[(u64, u64)],
-    patience_ns: u64,
-) -> bool {
-    matches!(operation.call, Call::Send { .. })
-        && operation.outcome != Outcome::Failed
-        && !log.given_up.contains(&op)
-        && !log.is_beyond(operation.call.partition())
-        && outlasts(calm, operation.invoked_ns, patience_ns)
+fn is_judged(log: &KafkaHistory, send: &Operation<Call, Reply>, calm: &[(u64, u64)], due_ns: u64) -> bool {
+    send.outcome != Outcome::Failed
+        && !log.is_beyond(send.call.partition())
+        && outlasts(calm, send.invoked_ns, due_ns - send.invoked_ns)
 }
 
 fn outlasts(calm: &[(u64, u64)], from_ns: u64, patience_ns: u64) -> bool {
@@ -107,14 +110,7 @@ fn outlasts(calm: &[(u64, u64)], from_ns: u64, patience_ns: u64) -> bool {
     calm.get(next).is_some_and(|(begin_ns, _)| *begin_ns <= from_ns)
 }
 
-fn judge<C, R>(
-    findings: &mut Findings,
-    op: OpId,
-    operation: &Operation<C, R>,
-    patience_ns: u64,
-    what: impl Fn() -> String,
-) {
-    let due_ns = operation.invoked_ns + patience_ns;
+fn judge<C, R>(findings: &mut Findings, op: OpId, operation: &Operation<C, R>, due_ns: u64, what: impl Fn() -> String) {
     let is_known = !matches!(operation.outcome, Outcome::Unknown);
     let answered_ns = operation.completed_ns.filter(|_| is_known);
     findings.check(answered_ns.is_some_and(|at_ns| at_ns <= due_ns), due_ns, [u64::from(op)], || {
@@ -181,6 +177,21 @@ mod tests {
         for at_ms in [1_500, 9_900, 11_000, 16_900, 29_900] {
             assert_eq!(send(at_ms, None, sent.clone()).evaluations, 0, "{at_ms}");
         }
+    }
+
+    #[test]
+    fn a_send_is_late_by_when_the_one_before_it_was_answered() {
+        let sends = |took_ms: [u64; 3]| {
+            let mut script = Script::new();
+            for (value, took_ms) in (1..).zip(took_ms) {
+                let call = Call::Send { partition: 0, value, acks: -1, idempotent: Some(1) };
+                let op = script.history.invoke(0, 20_000 * MS, call);
+                let sent = Outcome::Ok(Reply::Sent { offset: Some(value as i64) });
+                script.history.complete(op, (20_000 + took_ms) * MS, sent);
+            }
+            check(&met(&script), &script.history, &CoordinatorHistory::default()).violated
+        };
+        assert_eq!([sends([300, 600, 900]), sends([300, 601, 901]), sends([301, 302, 303])], [0, 1, 1]);
     }
 
     #[test]

@@ -58,14 +58,14 @@ pub fn check_kafka(history: &KafkaHistory) -> Vec<Findings> {
         nonmonotonic_send::check(history, &promised),
         unexpected_reset::check(history),
         write_cycle::check(history, &promised),
-        offset_for_time::check(history, &promised),
     ]
 }
 
 /// Every checker of what clients met while faults did what they did.
 #[must_use]
 pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Vec<Findings> {
-    vec![calm::check(met, log, registers), failover::check(met, log), broker_refusal::check(met, log)]
+    let of_clients = calm::check(met, log, registers);
+    vec![of_clients, failover::check(met, log), broker_refusal::check(met, log), offset_for_time::check(met, log)]
 }
 
 /// Every checker of the coordinator's history. `committed` is the state machine's own record.

@@ -11,7 +11,7 @@ use crate::history::{OpId, Outcome};
 
 /// A send that nothing disturbed, and of which nobody knows what became.
 pub(super) fn drop_answer(record: &mut Record, draw: &mut Draw) -> Option<()> {
-    let op = *draw.pick(&calm::judged_sends(&record.met, &record.kafka))?;
+    let (op, _) = *draw.pick(&calm::judged_sends(&record.met, &record.kafka))?;
     record.kafka.operations[op as usize].outcome = Outcome::Unknown;
     Some(())
 }
