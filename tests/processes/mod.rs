@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
@@ -22,10 +23,20 @@ pub fn directory(test: &str) -> PathBuf {
     directory
 }
 
+/// From here to `PORTS_END` no system takes the ports of outgoing connections: one that is free now is not taken by
+/// some client before its server starts.
+const PORTS_BEGIN: u32 = 10_000;
+const PORTS_END: u32 = 32_000;
+
 /// Ports that were free a moment ago, all different.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("bound").port())
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(101);
+    [(); N].map(|()| {
+        let next = || first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % (PORTS_END - PORTS_BEGIN);
+        let mut ports = (PORTS_BEGIN..PORTS_END).map(|_| (PORTS_BEGIN + next()) as u16);
+        ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    })
 }
 
 /// Runs the binary to its end.

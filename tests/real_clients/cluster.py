@@ -50,12 +50,18 @@ def measured(holds, what):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Below the ports of outgoing connections: what is free now is not taken by some client before its server starts."""
+    begin, end = 10_000, 32_000
+    ports, at = [], os.getpid() * 101
+    while len(ports) < count:
+        port, at = begin + at % (end - begin), at + 1
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ports.append(port)
     return ports
 
 
