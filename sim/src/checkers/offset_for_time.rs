@@ -7,7 +7,7 @@
 //!
 //! False positives avoided: a leader that was deposed and has not heard of it goes on answering from below its
 //! high watermark (Kafka has no leases): while a former leader of the partition is disturbed, or was until a
-//! while ago, nothing is missed (`swarm` seed 31288). That could hide a leader that overlooks records under
+//! while ago, nothing is missed. That could hide a leader that overlooks records under
 //! faults alone. Of a compressed batch the product answers the first offset, as its
 //! documentation says, so that what is found may lie before the record, and is not compared itself.
 
