@@ -175,6 +175,7 @@ pub(crate) mod examples {
     pub fn met() -> ClusterHistory {
         let config = TopicConfig { min_in_sync: 2, replicas: 3, durability: Durability::PageCache };
         let mut met = ClusterHistory {
+            ensemble: vec![Node(0)],
             brokers: [1, 2, 3].map(|broker| (BrokerId(broker), Node(broker as u16))).into(),
             topics: [(Arc::from("t"), config)].into(),
             segment_bytes: 1_000,

@@ -112,8 +112,7 @@ fn controller(met: &ClusterHistory, at_ns: u64) -> Option<(u64, Node)> {
 /// by anything but what `node` is told.
 fn is_led(met: &ClusterHistory, node: Node, told_ns: u64, until_ns: u64) -> bool {
     let Some((since_ns, controller)) = controller(met, until_ns) else { return false };
-    let is_of_ensemble = |hit: &Node| !met.clients.contains(hit) && !met.brokers.values().any(|broker| broker == hit);
-    let in_the_way = |one: &Disturbance| one.nodes.is_empty() || one.nodes.iter().any(is_of_ensemble);
+    let in_the_way = |one: &Disturbance| one.nodes.is_empty() || one.nodes.iter().any(|hit| met.ensemble.contains(hit));
     since_ns <= told_ns.saturating_sub(BEFORE_NS)
         && (controller == node || !is_touched(met, controller, told_ns, until_ns))
         && !met.disturbances.iter().filter(|one| overlaps(one, told_ns, until_ns)).any(in_the_way)

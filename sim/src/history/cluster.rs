@@ -65,6 +65,8 @@ pub struct ClusterHistory {
     pub controllers: Vec<(u64, Node)>,
     /// When a server of the ensemble led it for the first time.
     pub first_led_ns: Option<u64>,
+    /// The machines of the coordinator's ensemble.
+    pub ensemble: Vec<Node>,
     /// The brokers' machines.
     pub brokers: BTreeMap<BrokerId, Node>,
     /// The clients' machines.

@@ -227,6 +227,7 @@ impl Driver<'_> {
         met.disturbances.sort_by_key(|one| one.from_ns);
         met.left = left_in_good_order(&self.cluster.left, self.injector.struck());
         let roles = self.cluster.roles();
+        met.ensemble = self.topology.servers.values().copied().collect();
         met.brokers.clone_from(&self.topology.brokers);
         met.clients = roles.clients.into_values().collect();
         met.topics.clone_from(&self.topology.topics);
