@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod coordinator;
 pub mod kafka;
+pub mod protocol;
 pub mod sessions;
 pub mod topics;
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wyrdlog::base::ids::BrokerId;
 use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::base::plants::{Plant, Plants, UnknownPlant};
 
@@ -34,6 +35,7 @@ use crate::watcher::Watcher;
 use crate::workloads::Load;
 use crate::workloads::coordinator_registers::Registers;
 use crate::workloads::produce_consume::ProduceConsume;
+use crate::workloads::protocol::Protocol;
 use crate::workloads::sessions::Sessions;
 use crate::workloads::topics::Topics;
 
@@ -198,6 +200,7 @@ struct Clients {
     registers: Option<Arc<Registers>>,
     produce_consume: Option<Arc<ProduceConsume>>,
     topics: Option<Arc<Topics>>,
+    protocol: Option<Arc<Protocol>>,
     /// The clients of the coordinator that are to be served again after healing.
     of_coordinator: Vec<Client>,
 }
@@ -428,6 +431,16 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let shared = Arc::new(Topics::new(cluster.broker_addresses(), numbers.clone().collect(), load));
                 clients.topics = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Topics::run)));
+            }
+            Workload::Protocol { clients: count, requests_per_s } => {
+                let load = Load::new(plan, count, requests_per_s, cluster.view());
+                let brokers = (1..).map(BrokerId).zip(cluster.broker_addresses()).collect();
+                let topics = plan.cluster.topics.iter();
+                let topics =
+                    topics.map(|topic| (topic.name.as_str().into(), topic.partitions as i32, topic.replicas as usize));
+                let shared = Arc::new(Protocol::new(brokers, topics.collect(), load));
+                clients.protocol = Some(shared.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Protocol::run)));
             }
         }
     }

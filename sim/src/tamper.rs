@@ -6,6 +6,7 @@
 
 mod coordinator;
 mod met;
+mod protocol;
 mod replicas;
 mod sends;
 mod topics;
@@ -16,6 +17,7 @@ use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::TopicPartition;
 
 use crate::checkers::availability::{self, AfterHealing};
+use crate::checkers::protocol as checkers_of_protocol;
 use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
@@ -25,6 +27,7 @@ use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
+use crate::history::protocol::ProtocolHistory;
 use crate::history::sessions::SessionHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{OpId, Outcome};
@@ -93,6 +96,8 @@ pub struct Record {
     pub met: ClusterHistory,
     /// What clients did with topics of their own.
     pub topics: Option<TopicsHistory>,
+    /// What clients asked that speak every version, and what came.
+    pub protocol: Option<ProtocolHistory>,
 }
 
 impl Record {
@@ -138,6 +143,7 @@ impl Record {
         findings.push(availability::check(&self.after_healing, &self.kafka));
         findings.extend(check_met(&self.met, &self.kafka, &self.coordinator));
         findings.extend(self.topics.iter().flat_map(|history| checkers_of_topics::check(history, &self.met)));
+        findings.extend(self.protocol.iter().map(|history| checkers_of_protocol::check(&self.met, history)));
         findings
     }
 }
@@ -292,6 +298,16 @@ tampers! {
     CorruptTopicRefusal => RightRefusal,
     /// A client does not once create a topic again after healing.
     StallRounds => Availability,
+    /// An answer of a broker bears another request's number.
+    DuplicateReply => AnswersByProtocol,
+    /// Two answers of one connection change places.
+    SwapReplies => AnswersByProtocol,
+    /// An answer says another error than its request deserves.
+    CorruptReply => AnswersByProtocol,
+    /// A connection is closed in place of an answer.
+    DropReply => AnswersByProtocol,
+    /// An answer is late, although nothing disturbs.
+    StallReply => AnswersByProtocol,
 }
 
 /// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
@@ -362,6 +378,11 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
         Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
         Tamper::StallRounds => topics::stall_rounds(edited.topics.as_mut()?, &mut draw),
+        Tamper::DuplicateReply
+        | Tamper::SwapReplies
+        | Tamper::CorruptReply
+        | Tamper::DropReply
+        | Tamper::StallReply => protocol::edit(&edited.met, edited.protocol.as_mut()?, kind, &mut draw),
     }?;
     Some(edited)
 }
@@ -815,6 +836,7 @@ mod tests {
             after_healing,
             met,
             topics: Some(crate::checkers::topics::tests::good()),
+            protocol: Some(crate::checkers::protocol::tests::good().1),
         }
     }
 

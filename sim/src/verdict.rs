@@ -144,6 +144,9 @@ properties! {
     ReplayEqualsLive = "replay_equals_live", false,
         "state rebuilt from the newest snapshot and the log on a disk equals the live replicated state at that entry",
         "KIP-848 runtime, Redpanda CORE-17000";
+    AnswersByProtocol = "answers_by_protocol", false,
+        "every answer is the one that the protocol prescribes for that request in that state, in order, or the connection ends where it prescribes that",
+        "Kafka protocol guide, ZooKeeper guide";
     RightRefusal = "right_refusal", false,
         "a refusal carries a code that is legal at some state between invocation and completion",
         "KAFKA-19690, KAFKA-19233, ZooKeeper programmer's guide";

@@ -14,6 +14,7 @@ use live::{Live, Wire};
 use wyrdlog::message;
 use wyrdlog::wire::kafka::api::Versions;
 use wyrdlog::wire::kafka::batch::{NewRecord, ProducerStamp, RecordBatchBuilder};
+use wyrdlog::wire::kafka::client::{correlation_id, encode_request};
 use wyrdlog::wire::kafka::fetch::FetchedPartition;
 use wyrdlog::wire::kafka::messages::*;
 use wyrdlog::wire::kafka::{ApiKey, ErrorCode, Request, Response};
@@ -167,6 +168,40 @@ fn every_version_of_fetch_reads_what_was_written_and_refuses_an_offset_out_of_ra
     });
 }
 
+/// Where topics go by their ids, one of zeros is nobody's: it was looked up by an empty name (`swarm` seed 0).
+#[test]
+fn an_id_of_zeros_is_an_unknown_topic() {
+    for_every_version(ApiKey::Fetch, |mut wire, version, _| async move {
+        if version >= 13 {
+            let unknown = ErrorCode::UnknownTopicId;
+            let (error, ..) = produced(&mut wire, 13, Uuid::ZERO, batch()).await;
+            let fetched = fetched(&mut wire, version, Uuid::ZERO, 0).await;
+            assert_eq!((error, fetched.error), (unknown.to_wire(), Some(unknown)), "version {version}");
+        }
+    });
+}
+
+/// Of requests that stand before one which ends the connection, the answers were lost (`swarm` seed 3).
+#[test]
+fn what_was_asked_before_a_frame_that_ends_the_connection_is_answered_first() {
+    Live::new(1).client(Duration::from_secs(60), |runtime| async move {
+        for last in [&[0xff, 0xff, 0xff, 0xff][..], &[0, 0, 0, 2, 0, 3], &[0, 0, 0, 8, 0x7f, 0, 0, 0, 0, 0, 0, 9]] {
+            let mut wire = Wire::open(runtime).await;
+            wire.create_topic(runtime, TOPIC).await;
+            let ids = message!(InitProducerIdRequest { transactional_id: None, producer_id: -1, producer_epoch: -1 });
+            let asked = [(7, Request::InitProducerId(ids)), (8, software("test", "1"))];
+            let frames =
+                asked.map(|(id, request)| encode_request(id, 0, None, &request).expect("encodes").into_bytes());
+            assert!(wire.write(&[&frames[0][..], &frames[1], last].concat()).await);
+            for id in [7, 8] {
+                let frame = wire.read().await.expect("an answer");
+                assert_eq!(correlation_id(&frame).expect("it has one"), id);
+            }
+            assert_eq!(wire.read().await, None);
+        }
+    });
+}
+
 async fn listed(wire: &mut Wire, version: i16, topic: &'static str, timestamp: i64) -> (i16, i64, i64, i32) {
     let partition = message!(list_offsets_request::ListOffsetsPartition {
         partition_index: 0,
@@ -193,11 +228,11 @@ fn every_version_of_list_offsets_finds_the_ends_and_a_time_and_no_unknown_topic(
     });
 }
 
-async fn epoch_end(wire: &mut Wire, version: i16, current_leader_epoch: i32) -> (i16, i32, i64) {
+async fn epoch_end(wire: &mut Wire, version: i16, current_leader_epoch: i32, leader_epoch: i32) -> (i16, i32, i64) {
     let partition = message!(offset_for_leader_epoch_request::OffsetForLeaderPartition {
         partition: 0,
         current_leader_epoch,
-        leader_epoch: 0,
+        leader_epoch,
     });
     let topic = message!(offset_for_leader_epoch_request::OffsetForLeaderTopic {
         topic: TOPIC.into(),
@@ -216,9 +251,11 @@ async fn epoch_end(wire: &mut Wire, version: i16, current_leader_epoch: i32) -> 
 fn every_version_of_offset_for_leader_epoch_tells_an_end_and_fences_an_unknown_epoch() {
     for_every_version(ApiKey::OffsetForLeaderEpoch, |mut wire, version, id| async move {
         let (_, offset, _) = produced(&mut wire, 9, id, batch()).await;
-        assert_eq!(epoch_end(&mut wire, version, 0).await, (0, 0, offset + 1), "version {version}");
+        assert_eq!(epoch_end(&mut wire, version, 0, 0).await, (0, 0, offset + 1), "version {version}");
         let unknown = ErrorCode::UnknownLeaderEpoch.to_wire();
-        assert_eq!(epoch_end(&mut wire, version, 9).await, (unknown, -1, -1), "version {version}");
+        assert_eq!(epoch_end(&mut wire, version, 9, 0).await, (unknown, -1, -1), "version {version}");
+        // Kafka's word for an epoch that is yet to come. It was answered with the end of the last one (`swarm` seed 13).
+        assert_eq!(epoch_end(&mut wire, version, 0, 9).await, (0, -1, -1), "version {version}");
     });
 }
 

@@ -3,7 +3,7 @@
 //! One task reads, serves and writes, so that a request which can be answered at once crosses no
 //! task. Requests in flight and bytes that wait to be written are bounded; beyond, the connection
 //! is not read. A client that breaks the protocol, or that neither sends nor takes anything for
-//! long, is dropped.
+//! long, is dropped, once it has the answers to what it asked before.
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
@@ -77,6 +77,7 @@ async fn serve<R: Runtime, C: ClusterApi>(
         decoder: FrameDecoder::new(FRAME_BYTES_MAX),
         in_flight: VecDeque::new(),
         outgoing: FrameQueue::new(),
+        ending: None,
     };
     tokio::select! {
         biased;
@@ -90,6 +91,8 @@ struct Connection<R: Runtime, C> {
     decoder: FrameDecoder,
     in_flight: VecDeque<InFlight>,
     outgoing: FrameQueue,
+    /// Why nothing more is read: the connection ends when all answers are out.
+    ending: Option<Ended>,
 }
 
 /// A request whose answer is not out yet.
@@ -102,6 +105,7 @@ struct InFlight {
 
 enum Awaited {
     Ready(Response),
+    Encoded(FrameQueue),
     Later(Pending, Option<Arc<WaitingFetch>>),
 }
 
@@ -143,8 +147,14 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
         let mut moved_at = runtime.now();
         let mut idle = Box::pin(runtime.sleep_until(moved_at + IDLE_MAX));
         loop {
-            self.take_frames()?;
+            self.take_frames();
             self.encode_ready()?;
+            if self.in_flight.is_empty()
+                && self.outgoing.is_empty()
+                && let Some(ended) = self.ending.take()
+            {
+                return Err(ended);
+            }
             match self.next(reader, writer, idle.as_mut()).await? {
                 Next::Read(0) => return Err(Ended::ByClient),
                 Next::Read(_) => moved_at = runtime.now(),
@@ -171,7 +181,8 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
         idle: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Next, Ended> {
         let (decoder, outgoing, in_flight) = (&mut self.decoder, &mut self.outgoing, &mut self.in_flight);
-        let may_read = in_flight.len() < REQUESTS_IN_FLIGHT_MAX && outgoing.len() < OUTGOING_BYTES_MAX;
+        let may_read =
+            self.ending.is_none() && in_flight.len() < REQUESTS_IN_FLIGHT_MAX && outgoing.len() < OUTGOING_BYTES_MAX;
         let (has_outgoing, may_answer) = (!outgoing.is_empty(), outgoing.len() < OUTGOING_BYTES_MAX);
         let first = match in_flight.front_mut() {
             Some(InFlight { answer: Awaited::Later(pending, _), .. }) if may_answer => Some(pending),
@@ -208,19 +219,24 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
     }
 
     /// Takes the requests that have come in whole.
-    fn take_frames(&mut self) -> Result<(), Ended> {
-        while self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX {
-            let frame = self.decoder.next_frame().map_err(|error| Ended::Protocol(error.to_string()))?;
-            let Some(frame) = frame else { break };
-            self.take_frame(frame)?;
+    fn take_frames(&mut self) {
+        while self.ending.is_none() && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX {
+            let taken = match self.decoder.next_frame() {
+                Ok(Some(frame)) => self.take_frame(frame),
+                Ok(None) => break,
+                Err(error) => Err(Ended::Protocol(error.to_string())),
+            };
+            if let Err(ended) = taken {
+                self.hurry();
+                self.ending = Some(ended);
+            }
         }
-        Ok(())
     }
 
     fn take_frame(&mut self, frame: bytes::Bytes) -> Result<(), Ended> {
         let (header, request) = match decode(frame) {
             Ok(decoded) => decoded,
-            Err(error) => return self.cannot_serve(&error),
+            Err(error) => return self.cannot_serve(error),
         };
         self.hurry();
         let (api, version, correlation_id) = (header.api, header.version, header.correlation_id);
@@ -243,15 +259,16 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
         }
     }
 
-    fn cannot_serve(&mut self, error: &RequestError) -> Result<(), Ended> {
-        match error.answer() {
-            // Only before anything else: an answer keeps its place in the line.
-            Some(answer) if self.in_flight.is_empty() => {
-                self.outgoing.append(answer);
-                Ok(())
-            }
-            _ => Err(Ended::Protocol(error.to_string())),
-        }
+    fn cannot_serve(&mut self, error: RequestError) -> Result<(), Ended> {
+        let (RequestError::UnsupportedVersion { api, version, correlation_id }, Some(answer)) =
+            (&error, error.answer())
+        else {
+            return Err(Ended::Protocol(error.to_string()));
+        };
+        let (api, version, correlation_id) = (*api, *version, *correlation_id);
+        self.hurry();
+        self.in_flight.push_back(InFlight { api, correlation_id, version, answer: Awaited::Encoded(answer) });
+        Ok(())
     }
 
     fn answer_first(&mut self, response: Response) {
@@ -273,6 +290,7 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
                         Ended::Protocol(error.to_string())
                     })?);
                 }
+                Some(InFlight { answer: Awaited::Encoded(frame), .. }) => self.outgoing.append(frame),
                 Some(waiting) => {
                     self.in_flight.push_front(waiting);
                     return Ok(());

@@ -1,8 +1,8 @@
 //! OffsetForLeaderEpoch: where leader epochs end, for followers and for consumers that check their
 //! position (KIP-101, KIP-279, KIP-320).
 
-use super::partitions::{Partitions, TopicName};
-use crate::base::ids::{LeaderEpoch, TopicId};
+use super::partitions::{Partitions, TopicRef};
+use crate::base::ids::LeaderEpoch;
 use crate::message;
 use crate::runtime::Runtime;
 use crate::wire::kafka::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
@@ -48,10 +48,11 @@ fn end_of<R: Runtime>(
 ) -> EpochEndOffset {
     let claimed = Some(LeaderEpoch(asked.current_leader_epoch)).filter(|epoch| epoch.0 >= 0);
     let end = partitions
-        .find(TopicName { name: topic, id: TopicId::ZERO }, asked.partition)
+        .find(TopicRef::Name(topic), asked.partition)
         .and_then(|partition| partition.epoch_end(claimed, LeaderEpoch(asked.leader_epoch)));
     match end {
-        Ok(end) => message!(EpochEndOffset {
+        Ok(None) => message!(EpochEndOffset { partition: asked.partition, leader_epoch: -1, end_offset: -1 }),
+        Ok(Some(end)) => message!(EpochEndOffset {
             partition: asked.partition,
             leader_epoch: end.leader_epoch.map_or_else(|| asks.unknown(asked.leader_epoch), |epoch| epoch.0),
             end_offset: end.end_offset,

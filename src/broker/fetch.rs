@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::leader_hints::LeaderHints;
 use super::partition::Partition;
-use super::partitions::{Partitions, TopicName};
+use super::partitions::{Partitions, TopicRef};
 use super::reading::{Bounds, ReadRequest, Reader, RefusedRead};
 use super::server::Answer;
 use super::shared::Shared;
@@ -20,7 +20,7 @@ use crate::replication::FollowerFetch;
 use crate::runtime::{Either, Runtime, select};
 use crate::wire::kafka::fetch::{FetchResponse, FetchedPartition, FetchedTopic};
 use crate::wire::kafka::messages::fetch_request::FetchPartition;
-use crate::wire::kafka::messages::{FetchRequest, StrBytes, Uuid, topic_id};
+use crate::wire::kafka::messages::{FetchRequest, StrBytes, Uuid};
 use crate::wire::kafka::{ErrorCode, Response};
 
 /// The most that one answer holds, in bytes (`fetch.max.bytes` of the broker).
@@ -50,7 +50,8 @@ pub(super) fn take<R: Runtime>(
     version: i16,
     request: FetchRequest,
 ) -> Answer {
-    if request.session_id != 0 && request.session_epoch > 0 {
+    // An epoch above 0 goes on with a session, and none was ever begun (KIP-227).
+    if request.session_epoch > 0 {
         let error = Some(ErrorCode::FetchSessionIdNotFound);
         return Answer::Ready(FetchResponse { error, ..FetchResponse::default() }.into());
     }
@@ -104,7 +105,7 @@ impl<R: Runtime> LongPoll<R> {
             None => Reader::Consumer { committed: request.isolation_level == 1 },
         };
         let topics = request.topics.iter().map(|topic| {
-            let name = TopicName { name: topic.topic.as_str(), id: topic_id(topic.topic_id) };
+            let name = TopicRef::of(version, topic.topic.as_str(), topic.topic_id);
             let find = |asked: &FetchPartition| self.find(name, asked, reader, follower);
             let partitions = topic.partitions.iter().map(find).collect();
             AskedTopic { name: topic.topic.clone(), id: topic.topic_id, partitions }
@@ -114,7 +115,7 @@ impl<R: Runtime> LongPoll<R> {
 
     fn find(
         &self,
-        topic: TopicName<'_>,
+        topic: TopicRef<'_>,
         asked: &FetchPartition,
         reader: Reader,
         follower: Option<(BrokerId, BrokerEpoch)>,
@@ -137,7 +138,7 @@ impl<R: Runtime> LongPoll<R> {
         let hints = LeaderHints::new(self.shared.clone());
         let mut reads = round.reads.into_iter();
         let topics = topics.into_iter().map(|topic| {
-            let name = TopicName { name: topic.name.as_str(), id: topic_id(topic.id) };
+            let name = TopicRef::of(version, topic.name.as_str(), topic.id);
             let partitions = topic.partitions.iter().zip(reads.by_ref());
             let partitions = partitions.map(|(asked, read)| fetched(asked, read, &hints, name)).collect();
             FetchedTopic { name: topic.name.clone(), topic_id: topic.id, partitions }
@@ -210,7 +211,7 @@ fn fetched<R: Runtime>(
     asked: &Asked<R>,
     read: ReadPartition,
     hints: &LeaderHints<R>,
-    topic: TopicName<'_>,
+    topic: TopicRef<'_>,
 ) -> FetchedPartition {
     let (bounds, batches) = match read {
         Ok(read) => read,

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::partitions::TopicName;
+use super::partitions::TopicRef;
 use super::shared::Shared;
-use crate::base::ids::{BrokerId, TopicId};
+use crate::base::ids::BrokerId;
 use crate::runtime::Runtime;
 use crate::wire::kafka::ErrorCode;
 use crate::wire::kafka::fetch::{LeaderAndEpoch, NodeEndpoint};
@@ -22,15 +22,15 @@ impl<R: Runtime> LeaderHints<R> {
     }
 
     /// The leader, where the error says that the client asked the wrong broker or is behind.
-    pub(super) fn leader(&self, topic: TopicName<'_>, partition: i32, error: ErrorCode) -> Option<LeaderAndEpoch> {
+    pub(super) fn leader(&self, topic: TopicRef<'_>, partition: i32, error: ErrorCode) -> Option<LeaderAndEpoch> {
         if !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
             return None;
         }
         let cache = self.shared.metadata();
         let topics = &cache.metadata().topics;
-        let metadata = match topic.id {
-            TopicId::ZERO => topics.get(topic.name),
-            id => topics.values().find(|metadata| metadata.id == id),
+        let metadata = match topic {
+            TopicRef::Name(name) => topics.get(name),
+            TopicRef::Id(id) => topics.values().find(|metadata| metadata.id == id),
         };
         let state = metadata?.partitions.get(usize::try_from(partition).ok()?)?;
         Some(LeaderAndEpoch { leader: state.leader?, epoch: state.leader_epoch })

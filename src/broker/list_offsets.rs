@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::errors;
 use super::partition::{Core, Partition};
-use super::partitions::{Partitions, TopicName};
-use crate::base::ids::{LeaderEpoch, TopicId};
+use super::partitions::{Partitions, TopicRef};
+use crate::base::ids::LeaderEpoch;
 use crate::log::TimestampedOffset;
 use crate::message;
 use crate::runtime::Runtime;
@@ -54,7 +54,7 @@ pub(super) async fn answer<R: Runtime>(
     for topic in &request.topics {
         let mut answers = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let name = TopicName { name: topic.name.as_str(), id: TopicId::ZERO };
+            let name = TopicRef::Name(topic.name.as_str());
             let found = match partitions.find(name, asked.partition_index) {
                 Ok(partition) => partition.offset_for(asked, is_committed, request.replica_id >= 0).await,
                 Err(error) => Err(error),

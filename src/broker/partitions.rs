@@ -17,6 +17,7 @@ use crate::log::{LogConfig, LogError};
 use crate::replication::{InSyncAnswer, Input};
 use crate::runtime::Runtime;
 use crate::wire::kafka::ErrorCode;
+use crate::wire::kafka::messages::{Uuid, topic_id};
 
 use super::partition::Partition;
 
@@ -89,11 +90,23 @@ impl<R: Runtime> Index<R> {
     }
 }
 
-/// How a request names a topic: by name, or by id where that is not zero.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TopicName<'n> {
-    pub(super) name: &'n str,
-    pub(super) id: TopicId,
+/// How a request names a topic. Which of the two it is the request's version says: an id of zeros is no name.
+#[derive(Clone, Copy)]
+pub(super) enum TopicRef<'n> {
+    /// By its name.
+    Name(&'n str),
+    /// By its id (KIP-516).
+    Id(TopicId),
+}
+
+impl<'n> TopicRef<'n> {
+    /// From this version on, Produce and Fetch name topics by their ids.
+    const IDS_FROM: i16 = 13;
+
+    /// Of a topic of a Produce or Fetch request.
+    pub(super) fn of(version: i16, name: &'n str, id: Uuid) -> Self {
+        if version >= Self::IDS_FROM { TopicRef::Id(topic_id(id)) } else { TopicRef::Name(name) }
+    }
 }
 
 impl<R: Runtime> Partitions<R> {
@@ -112,27 +125,27 @@ impl<R: Runtime> Partitions<R> {
     }
 
     /// A partition that has a replica here, or the error that tells a client where else to look.
-    pub(super) fn find(&self, topic: TopicName<'_>, partition: i32) -> Result<Arc<Partition<R>>, ErrorCode> {
+    pub(super) fn find(&self, topic: TopicRef<'_>, partition: i32) -> Result<Arc<Partition<R>>, ErrorCode> {
         let index = self.index();
-        let found = match topic.id {
-            TopicId::ZERO => index.get(topic.name, partition),
-            id => index.name_of(id).and_then(|name| index.get(name, partition)),
+        let found = match topic {
+            TopicRef::Name(name) => index.get(name, partition),
+            TopicRef::Id(id) => index.name_of(id).and_then(|name| index.get(name, partition)),
         };
         found.cloned().ok_or_else(|| self.elsewhere(topic, partition))
     }
 
-    fn elsewhere(&self, topic: TopicName<'_>, partition: i32) -> ErrorCode {
+    fn elsewhere(&self, topic: TopicRef<'_>, partition: i32) -> ErrorCode {
         let cache = self.inner.shared.metadata();
         let topics = &cache.metadata().topics;
-        let found = match topic.id {
-            TopicId::ZERO => topics.get(topic.name),
-            id => topics.values().find(|metadata| metadata.id == id),
+        let found = match topic {
+            TopicRef::Name(name) => topics.get(name),
+            TopicRef::Id(id) => topics.values().find(|metadata| metadata.id == id),
         };
         let exists =
             |metadata: &TopicMetadata| usize::try_from(partition).is_ok_and(|index| index < metadata.partitions.len());
         match found {
             Some(metadata) if exists(metadata) => ErrorCode::NotLeaderOrFollower,
-            None if topic.id != TopicId::ZERO => ErrorCode::UnknownTopicId,
+            None if matches!(topic, TopicRef::Id(_)) => ErrorCode::UnknownTopicId,
             _ => ErrorCode::UnknownTopicOrPartition,
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::append::{Place, Produced};
 use super::leader_hints::LeaderHints;
-use super::partitions::{Partitions, TopicName};
+use super::partitions::{Partitions, TopicRef};
 use super::server::Answer;
 use super::shared::Shared;
 use super::waiters::Verdict;
@@ -22,7 +22,7 @@ use crate::wire::kafka::messages::produce_request::PartitionProduceData;
 use crate::wire::kafka::messages::produce_response::{
     LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
 };
-use crate::wire::kafka::messages::{ProduceRequest, ProduceResponse, StrBytes, Uuid, topic_id};
+use crate::wire::kafka::messages::{ProduceRequest, ProduceResponse, StrBytes, Uuid};
 use crate::wire::kafka::{ErrorCode, Response};
 
 /// A topic's outcomes.
@@ -50,7 +50,7 @@ pub(super) fn take<R: Runtime>(
     let waits = outcomes().any(|outcome| matches!(outcome, Produced::Waiting(..)));
     let hints = LeaderHints::new(shared.clone());
     if !waits {
-        let topics = produced.into_iter().map(|topic| answered(topic, &hints)).collect();
+        let topics = produced.into_iter().map(|topic| answered(topic, &hints, version)).collect();
         return Answer::Ready(response(topics, &hints, version));
     }
     let deadline = shared.runtime.now() + timeout;
@@ -58,7 +58,7 @@ pub(super) fn take<R: Runtime>(
     Answer::Later(Box::pin(async move {
         let mut topics = Vec::with_capacity(produced.len());
         for topic in produced {
-            topics.push(committed(&shared, topic, deadline, &hints).await);
+            topics.push(committed(&shared, topic, deadline, &hints, version).await);
         }
         response(topics, &hints, version)
     }))
@@ -66,7 +66,7 @@ pub(super) fn take<R: Runtime>(
 
 fn append_all<R: Runtime>(partitions: &Partitions<R>, version: i16, request: &ProduceRequest) -> Vec<ProducedTopic> {
     let topics = request.topic_data.iter().map(|topic| {
-        let name = TopicName { name: topic.name.as_str(), id: topic_id(topic.topic_id) };
+        let name = TopicRef::of(version, topic.name.as_str(), topic.topic_id);
         let append = |data: &PartitionProduceData| (data.index, append_one(partitions, version, request, name, data));
         ProducedTopic {
             name: topic.name.clone(),
@@ -81,7 +81,7 @@ fn append_one<R: Runtime>(
     partitions: &Partitions<R>,
     version: i16,
     request: &ProduceRequest,
-    topic: TopicName<'_>,
+    topic: TopicRef<'_>,
     data: &PartitionProduceData,
 ) -> Produced {
     let acks = match request.acks {
@@ -101,6 +101,7 @@ async fn committed<R: Runtime>(
     topic: ProducedTopic,
     deadline: Instant,
     hints: &LeaderHints<R>,
+    version: i16,
 ) -> TopicProduceResponse {
     let mut partitions = Vec::with_capacity(topic.partitions.len());
     for (index, produced) in topic.partitions {
@@ -110,7 +111,7 @@ async fn committed<R: Runtime>(
         };
         partitions.push((index, produced));
     }
-    answered(ProducedTopic { partitions, ..topic }, hints)
+    answered(ProducedTopic { partitions, ..topic }, hints, version)
 }
 
 async fn wait<R: Runtime>(
@@ -128,8 +129,8 @@ async fn wait<R: Runtime>(
     }
 }
 
-fn answered<R: Runtime>(topic: ProducedTopic, hints: &LeaderHints<R>) -> TopicProduceResponse {
-    let name = TopicName { name: topic.name.as_str(), id: topic_id(topic.id) };
+fn answered<R: Runtime>(topic: ProducedTopic, hints: &LeaderHints<R>, version: i16) -> TopicProduceResponse {
+    let name = TopicRef::of(version, topic.name.as_str(), topic.id);
     let responses = topic.partitions.into_iter().map(|(index, produced)| match produced {
         Produced::Done(place) | Produced::Waiting(place, _) => message!(PartitionProduceResponse {
             index,
@@ -148,7 +149,7 @@ fn refused<R: Runtime>(
     error: ErrorCode,
     reason: Option<String>,
     hints: &LeaderHints<R>,
-    topic: TopicName<'_>,
+    topic: TopicRef<'_>,
 ) -> PartitionProduceResponse {
     let mut response = message!(PartitionProduceResponse {
         index,

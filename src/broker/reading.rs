@@ -140,15 +140,17 @@ impl<R: Runtime> Partition<R> {
         self.shared.runtime.observe(|| Event::Replica(self.name.clone(), served()));
     }
 
-    /// Where a leader epoch ends (KIP-101, KIP-279).
+    /// Where a leader epoch ends (KIP-101, KIP-279); none of one that is yet to come.
     pub(super) fn epoch_end(
         self: &Arc<Self>,
         leader_epoch: Option<LeaderEpoch>,
         requested: LeaderEpoch,
-    ) -> Result<EpochEnd, ErrorCode> {
-        let outcome = self.section(|section| section.ask(Input::EpochEndQuery { leader_epoch, requested }));
+    ) -> Result<Option<EpochEnd>, ErrorCode> {
+        let (outcome, own) = self.section(|section| {
+            (section.ask(Input::EpochEndQuery { leader_epoch, requested }), section.core.replica.leader_epoch())
+        });
         match (outcome.epoch_end, outcome.refusal) {
-            (Some(end), _) => Ok(end),
+            (Some(end), _) => Ok(Some(end).filter(|_| requested <= own)),
             (None, Some(refusal)) => Err(errors::of_refusal(refusal)),
             (None, None) => Err(ErrorCode::UnknownServerError),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
-use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, session_wire, topics};
+use crate::checkers::{check_met, protocol, replay_equals_live, right_refusal, session_length, session_wire, topics};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
@@ -74,6 +74,9 @@ impl Driver<'_> {
             self.expect_of_topics(&mut topics, &watcher, &met);
             topics
         });
+        let protocol = self.clients.protocol.as_ref().map(|protocol| protocol.take_history());
+        let protocol = protocol.filter(|_| !coordinator_beyond && self.failure.is_none());
+        findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
         if let Some(topics) = &topics {
             let judged = topics::check(topics, &met).into_iter();
             findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
@@ -100,6 +103,7 @@ impl Driver<'_> {
             after_healing,
             met,
             topics,
+            protocol,
         });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }

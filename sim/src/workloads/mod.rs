@@ -6,6 +6,7 @@
 pub mod coordinator_registers;
 pub mod payload;
 pub mod produce_consume;
+pub mod protocol;
 pub mod sessions;
 pub mod topics;
 

@@ -66,7 +66,7 @@ pub async fn create<R: Runtime>(
             let sent = forward(plane, controller, header, KafkaRequest::CreateTopics(request.clone())).await;
             match sent {
                 Ok(Response::CreateTopics(response)) => {
-                    let names = created(&response);
+                    let names = if request.validate_only { Vec::new() } else { created(&response) };
                     await_metadata(plane, deadline, |known| names.iter().all(|name| known(name))).await;
                     return response;
                 }
@@ -75,8 +75,9 @@ pub async fn create<R: Runtime>(
             }
         }
     };
-    let result = |topic: &CreatableTopic| create_result(&topic.name, Err((error, None)));
-    message!(CreateTopicsResponse { topics: request.topics.iter().map(result).collect() })
+    let names: BTreeSet<&str> = request.topics.iter().map(|topic| topic.name.as_str()).collect();
+    let result = |name| create_result(&StrBytes::from(name), Err((error, None)));
+    message!(CreateTopicsResponse { topics: names.into_iter().map(result).collect() })
 }
 
 fn created(response: &CreateTopicsResponse) -> Vec<String> {
