@@ -21,6 +21,7 @@
 
 mod cluster;
 mod data;
+mod own_logs;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -68,6 +69,7 @@ pub fn check(met: &ClusterHistory, history: &ProtocolHistory) -> Findings {
         };
         findings.check(judged.is_ok(), at_ns, [ordinal], evidence);
     }
+    oracle.own_logs(&mut findings);
     findings
 }
 

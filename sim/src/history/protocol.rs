@@ -120,4 +120,117 @@ pub struct ProtocolHistory {
     pub topics: Vec<(Arc<str>, i32, usize)>,
     /// What was asked, in the order of the answers.
     pub exchanges: Vec<Exchange>,
+    /// Logs of which one client is the only writer.
+    pub logs: Vec<OwnLog>,
+    /// From when on nothing is promised of those: a disk was lost, rotted or failed to sync.
+    pub void_from_ns: u64,
+}
+
+/// Who numbers a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The producer id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The sequence of the first record.
+    pub base_sequence: i32,
+}
+
+/// What a client does with a log of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Sends a batch with acks=all.
+    Produce {
+        /// Who numbers it, if anybody does.
+        stamp: Option<Stamp>,
+        /// The records' times and values.
+        records: Vec<(i64, u64)>,
+        /// Whether it is compressed.
+        is_compressed: bool,
+    },
+    /// Reads.
+    Fetch {
+        /// From where on.
+        offset: i64,
+    },
+    /// Asks for an offset, by a time or for one of the ends.
+    Lookup {
+        /// The time, or what stands for an end.
+        timestamp: i64,
+    },
+    /// Asks where a leader epoch ends.
+    EpochEnd {
+        /// Which.
+        epoch: i32,
+    },
+}
+
+/// What is told of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Where a batch is.
+    Produced {
+        /// The error's code.
+        error: i16,
+        /// The first offset.
+        base_offset: i64,
+    },
+    /// Records.
+    Fetched {
+        /// The error's code.
+        error: i16,
+        /// The high watermark.
+        high_watermark: i64,
+        /// Whole batches, the last of which may be cut short.
+        records: Bytes,
+    },
+    /// What was looked up.
+    Found {
+        /// The error's code.
+        error: i16,
+        /// The record's time.
+        timestamp: i64,
+        /// Its offset.
+        offset: i64,
+    },
+    /// Where an epoch ends.
+    End {
+        /// The error's code.
+        error: i16,
+        /// The epoch that is told of.
+        leader_epoch: i32,
+        /// Its end.
+        end_offset: i64,
+    },
+    /// Nothing, or what is no answer.
+    Nothing,
+}
+
+/// One step and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnStep {
+    /// Whom it went to.
+    pub broker: BrokerId,
+    /// In which version.
+    pub version: i16,
+    /// When, in virtual nanoseconds.
+    pub asked_ns: u64,
+    /// When it was answered, or given up.
+    pub told_ns: u64,
+    /// What was asked.
+    pub step: Step,
+    /// What was told.
+    pub told: Told,
+}
+
+/// A partition of which one client is the only writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnLog {
+    /// Whose.
+    pub client: Client,
+    /// Its topic, of which it is the only partition.
+    pub topic: Arc<str>,
+    /// What was done with it, one after the other.
+    pub steps: Vec<OwnStep>,
 }

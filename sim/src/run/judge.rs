@@ -75,7 +75,14 @@ impl Driver<'_> {
             topics
         });
         let protocol = self.clients.protocol.as_ref().map(|protocol| protocol.take_history());
-        let protocol = protocol.filter(|_| !coordinator_beyond && self.failure.is_none());
+        let protocol = protocol.filter(|_| !coordinator_beyond && self.failure.is_none()).map(|mut history| {
+            let is_lost = |note: &FaultNote| {
+                matches!(note, FaultNote::DiskLost(_) | FaultNote::Rotted { .. } | FaultNote::SyncFails(_))
+            };
+            let lost = watcher.struck.iter().find(|(_, note)| is_lost(note));
+            history.void_from_ns = lost.map_or(u64::MAX, |(time_ns, _)| *time_ns);
+            history
+        });
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
         if let Some(topics) = &topics {
             let judged = topics::check(topics, &met).into_iter();

@@ -4,9 +4,11 @@
 //! Nothing that they ask may change anything: what is well-formed reads, and what would write is wrong in
 //! some way. What the answers have to be is the checker's business (`checkers/protocol.rs`).
 
+mod own_log;
 mod questions;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::history::Client;
 use crate::history::protocol::{Came, Exchange, ProtocolHistory, Sent};
 use questions::{Known, Question};
 
+pub use own_log::is_definite;
+
 /// After so long a client gives a connection up.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// The same for making one.
@@ -34,6 +38,10 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const ROUNDS_MAX: u64 = 4;
 /// So many questions are in one write at most.
 const QUESTIONS_MAX: u64 = 4;
+/// One of so many turns is one with a log of its own.
+const LOGS_EVERY: u64 = 5;
+/// Values of the other workloads are smaller.
+const FIRST_VALUE: u64 = 1 << 50;
 /// No answer is longer.
 const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -41,6 +49,7 @@ const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Protocol {
     load: Load,
     history: Mutex<ProtocolHistory>,
+    values: AtomicU64,
 }
 
 /// One client at its work.
@@ -51,6 +60,8 @@ struct Worker {
     brokers: Vec<(BrokerId, Address)>,
     known: Known,
     correlation_id: i32,
+    /// How many logs of its own it has had.
+    logs: u32,
 }
 
 /// Whether a connection can be used further.
@@ -64,11 +75,17 @@ impl Protocol {
     /// The workload against `brokers`, which have these topics: names, partitions and replicas.
     #[must_use]
     pub fn new(brokers: Vec<(BrokerId, Address)>, topics: Vec<(Arc<str>, i32, usize)>, load: Load) -> Self {
-        Protocol { load, history: Mutex::new(ProtocolHistory { brokers, topics, exchanges: Vec::new() }) }
+        let history = ProtocolHistory { brokers, topics, void_from_ns: u64::MAX, ..ProtocolHistory::default() };
+        Protocol { load, history: Mutex::new(history), values: AtomicU64::new(FIRST_VALUE) }
     }
 
     fn history(&self) -> MutexGuard<'_, ProtocolHistory> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of so many values that nobody else sends.
+    fn next_values(&self, count: u64) -> u64 {
+        self.values.fetch_add(count, Ordering::Relaxed)
     }
 
     /// What the clients asked, and what came.
@@ -84,10 +101,14 @@ impl Protocol {
             (history.brokers.clone(), history.topics.clone())
         };
         let known = Known { topics, brokers: brokers.iter().map(|(id, _)| *id).collect(), ids: Vec::new() };
-        let mut worker = Worker { shared: self, runtime, client, brokers, known, correlation_id: 0 };
+        let mut worker = Worker { shared: self, runtime, client, brokers, known, correlation_id: 0, logs: 0 };
         while !worker.shared.load.is_over() {
             worker.shared.load.pause(&worker.runtime).await;
-            worker.use_a_connection().await;
+            if worker.runtime.random_below("log or questions", LOGS_EVERY) == 0 {
+                worker.use_a_log().await;
+            } else {
+                worker.use_a_connection().await;
+            }
         }
     }
 }

@@ -32,7 +32,8 @@ use wyrdlog::wire::kafka::fetch::FetchResponse;
 fn history() -> ProtocolHistory {
     let broker = |id: i32| (BrokerId(id), Address::new(format!("broker-{id}"), 9092));
     let topics = vec![("t".into(), 1, 3)];
-    ProtocolHistory { brokers: [1, 2, 3].map(broker).to_vec(), topics, exchanges: Vec::new() }
+    let brokers = [1, 2, 3].map(broker).to_vec();
+    ProtocolHistory { brokers, topics, void_from_ns: u64::MAX, ..ProtocolHistory::default() }
 }
 
 fn frame(correlation_id: i32, version: i16, response: impl Into<Response>) -> Came {
