@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod coordinator;
 pub mod kafka;
 pub mod sessions;
+pub mod subtrees;
 pub mod topics;
 
 use serde::{Deserialize, Serialize};

@@ -35,6 +35,7 @@ use crate::workloads::Load;
 use crate::workloads::coordinator_registers::Registers;
 use crate::workloads::produce_consume::ProduceConsume;
 use crate::workloads::sessions::Sessions;
+use crate::workloads::subtrees::Subtrees;
 use crate::workloads::topics::Topics;
 
 mod judge;
@@ -198,6 +199,7 @@ struct Clients {
     registers: Option<Arc<Registers>>,
     produce_consume: Option<Arc<ProduceConsume>>,
     topics: Option<Arc<Topics>>,
+    subtrees: Option<Arc<Subtrees>>,
     /// The clients of the coordinator that are to be served again after healing.
     of_coordinator: Vec<Client>,
 }
@@ -428,6 +430,13 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let shared = Arc::new(Topics::new(cluster.broker_addresses(), numbers.clone().collect(), load));
                 clients.topics = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Topics::run)));
+            }
+            Workload::Subtrees { clients: count, requests_per_s } => {
+                let load = Load::new(plan, count, requests_per_s, cluster.view());
+                let (servers, peers) = (cluster.coordinator_addresses(), cluster.peer_addresses());
+                let shared = Arc::new(Subtrees::new(servers, peers, load, cluster.session_bounds_ms()));
+                clients.subtrees = Some(shared.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Subtrees::run)));
             }
         }
     }

@@ -217,7 +217,9 @@ mod tests {
         let load = plan.workloads.iter().map(|workload| match workload {
             Workload::ProduceConsume(LogLoad { clients, requests_per_s, .. })
             | Workload::Registers { clients, requests_per_s, .. } => (*clients, *requests_per_s),
-            Workload::Sessions { clients, .. } | Workload::Topics { clients, .. } => (*clients, 0),
+            Workload::Sessions { clients, .. }
+            | Workload::Topics { clients, .. }
+            | Workload::Subtrees { clients, .. } => (*clients, 0),
         });
         assert_eq!(load.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (6, 104));
     }

@@ -8,6 +8,7 @@ mod coordinator;
 mod met;
 mod replicas;
 mod sends;
+mod subtrees;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::checkers::availability::{self, AfterHealing};
 use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
+use crate::checkers::subtrees as checkers_of_subtrees;
 use crate::checkers::topics as checkers_of_topics;
 use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, session_wire, sightings::Sightings};
 use crate::draw::Draw;
@@ -26,6 +28,7 @@ use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
 use crate::history::sessions::SessionHistory;
+use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
@@ -93,6 +96,8 @@ pub struct Record {
     pub met: ClusterHistory,
     /// What clients did with topics of their own.
     pub topics: Option<TopicsHistory>,
+    /// What clients with a subtree of their own sent and received.
+    pub subtrees: Option<SubtreesHistory>,
 }
 
 impl Record {
@@ -138,6 +143,7 @@ impl Record {
         findings.push(availability::check(&self.after_healing, &self.kafka));
         findings.extend(check_met(&self.met, &self.kafka, &self.coordinator));
         findings.extend(self.topics.iter().flat_map(|history| checkers_of_topics::check(history, &self.met)));
+        findings.extend(self.subtrees.iter().map(|history| checkers_of_subtrees::check(history, &self.met)));
         findings
     }
 }
@@ -292,6 +298,18 @@ tampers! {
     CorruptTopicRefusal => RightRefusal,
     /// A client does not once create a topic again after healing.
     StallRounds => Availability,
+    /// A reply to who owns a subtree is missing, and the next one is there.
+    DropReply => AnswersByProtocol,
+    /// It has another code.
+    CorruptReplyCode => AnswersByProtocol,
+    /// It has another number in its stat.
+    CorruptReplyStat => AnswersByProtocol,
+    /// Two replies change places.
+    SwapReplies => AnswersByProtocol,
+    /// The event of a client's own change is missing before its reply.
+    DropReplyEvent => AnswersByProtocol,
+    /// A reply of a calm stretch never comes, nor anything behind it.
+    StallReplies => AnswersByProtocol,
 }
 
 /// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
@@ -362,6 +380,12 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
         Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
         Tamper::StallRounds => topics::stall_rounds(edited.topics.as_mut()?, &mut draw),
+        Tamper::DropReply => subtrees::drop_reply(&mut edited, &mut draw),
+        Tamper::CorruptReplyCode => subtrees::corrupt_code(&mut edited, &mut draw),
+        Tamper::CorruptReplyStat => subtrees::corrupt_stat(&mut edited, &mut draw),
+        Tamper::SwapReplies => subtrees::swap_replies(&mut edited, &mut draw),
+        Tamper::DropReplyEvent => subtrees::drop_event(&mut edited, &mut draw),
+        Tamper::StallReplies => subtrees::stall_replies(&mut edited, &mut draw),
     }?;
     Some(edited)
 }
@@ -815,6 +839,7 @@ mod tests {
             after_healing,
             met,
             topics: Some(crate::checkers::topics::tests::good()),
+            subtrees: Some(crate::checkers::subtrees::tests::good()),
         }
     }
 

@@ -147,6 +147,9 @@ properties! {
     RightRefusal = "right_refusal", false,
         "a refusal carries a code that is legal at some state between invocation and completion",
         "KAFKA-19690, KAFKA-19233, ZooKeeper programmer's guide";
+    AnswersByProtocol = "answers_by_protocol", false,
+        "every answer is the one that the protocol prescribes for that request in that state, in order, or the connection ends where it prescribes that",
+        "Kafka protocol guide, ZooKeeper guide";
     StaysUp = "stays-up", false,
         "no node panics or stands still; none stops by itself, and none calls a log damaged, unless a fault struck that very thing",
         "nothing that a client, a peer or a network does may end a node";
@@ -191,6 +194,7 @@ impl Property {
                 | Property::SessionOrder
                 | Property::SessionLength
                 | Property::RightRefusal
+                | Property::AnswersByProtocol
                 | Property::ReplayEqualsLive
                 | Property::StaysUp
                 | Property::Availability

@@ -6,13 +6,14 @@ use std::path::Path;
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
-use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, session_wire, topics};
+use crate::checkers::{check_met, replay_equals_live, right_refusal, session_length, session_wire, subtrees, topics};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Expected, KafkaHistory};
-use crate::history::sessions::SessionHistory;
+use crate::history::sessions::{Fact, SessionHistory};
+use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
@@ -36,6 +37,7 @@ impl Driver<'_> {
     pub(super) fn judge(self) -> Run {
         let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
         let topics = self.clients.topics.as_ref().map(|topics| topics.take_history());
+        let subtrees = self.clients.subtrees.as_ref().map(|subtrees| subtrees.take_history());
         let mut log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
         self.expect(&mut log);
         let after_healing = self.after_healing(&registers);
@@ -54,7 +56,8 @@ impl Driver<'_> {
         self.look_at_trees(&mut watcher);
         let replays = std::mem::take(&mut watcher.replays);
         findings.push(replay_equals_live::check(&replays));
-        let sessions = self.sessions(&watcher);
+        let mut sessions = self.sessions(&watcher);
+        leave_to_subtrees(&mut sessions, subtrees.as_ref());
         let mut nodes = std::mem::take(&mut watcher.nodes);
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
@@ -78,6 +81,8 @@ impl Driver<'_> {
             let judged = topics::check(topics, &met).into_iter();
             findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
         }
+        let subtrees = subtrees.filter(|_| !coordinator_beyond && self.failure.is_none());
+        findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
             findings.retain(|one| !matches!(one.property, Property::LostWrite | Property::Unseen));
@@ -100,6 +105,7 @@ impl Driver<'_> {
             after_healing,
             met,
             topics,
+            subtrees,
         });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }
@@ -322,6 +328,22 @@ impl Driver<'_> {
             coordinators: coordinators.collect(),
         }
     }
+}
+
+/// What clients that own a subtree ask for may deserve other refusals than are known of elsewhere; who asks for
+/// a session that is not its own is to be told that there is none; and where a session was asked for with another
+/// time-out, and no answer came, either may be in force.
+fn leave_to_subtrees(sessions: &mut SessionHistory, subtrees: Option<&SubtreesHistory>) {
+    let Some(subtrees) = subtrees else { return };
+    let theirs: BTreeSet<_> = subtrees.sessions().collect();
+    let (not_theirs, uncertain): (BTreeSet<_>, BTreeSet<_>) =
+        (subtrees.not_theirs().collect(), subtrees.uncertain().collect());
+    sessions.refused.retain(|one| !theirs.contains(&one.session));
+    sessions.entries.retain(|one| match one.fact {
+        Fact::Expelled { session } => !not_theirs.contains(&session),
+        Fact::Granted { session, .. } => !uncertain.contains(&session),
+        _ => true,
+    });
 }
 
 fn inapplicable(occasions: Occasions, beyond_budget: bool, cut_short: bool) -> Vec<Property> {

@@ -40,6 +40,13 @@ pub enum Workload<N = u32> {
         /// Topics that are created or deleted per simulated minute, by all clients together.
         changes_per_minute: N,
     },
+    /// Clients that own a subtree of the coordinator's tree each, and know every answer.
+    Subtrees {
+        /// How many clients.
+        clients: N,
+        /// Requests per simulated second, of all clients together.
+        requests_per_s: N,
+    },
 }
 
 /// What clients do that send unique values and poll them.
@@ -160,14 +167,18 @@ impl Workload {
             Workload::ProduceConsume(LogLoad { clients, .. })
             | Workload::Registers { clients, .. }
             | Workload::Sessions { clients, .. }
-            | Workload::Topics { clients, .. } => *clients,
+            | Workload::Topics { clients, .. }
+            | Workload::Subtrees { clients, .. } => *clients,
         }
     }
 
     fn of_log(&self) -> Option<&LogLoad> {
         match self {
             Workload::ProduceConsume(load) => Some(load),
-            Workload::Registers { .. } | Workload::Sessions { .. } | Workload::Topics { .. } => None,
+            Workload::Registers { .. }
+            | Workload::Sessions { .. }
+            | Workload::Topics { .. }
+            | Workload::Subtrees { .. } => None,
         }
     }
 
@@ -197,7 +208,8 @@ impl Workload {
             Workload::ProduceConsume(LogLoad { clients, .. })
             | Workload::Registers { clients, .. }
             | Workload::Sessions { clients, .. }
-            | Workload::Topics { clients, .. } => {
+            | Workload::Topics { clients, .. }
+            | Workload::Subtrees { clients, .. } => {
                 let several = *clients > 1;
                 *clients = clients.div_ceil(2);
                 several
@@ -231,6 +243,13 @@ impl Workload<Drawn> {
                 Workload::Topics {
                     clients: number("clients", clients),
                     changes_per_minute: number("changes_per_minute", changes_per_minute),
+                }
+            }
+            Workload::Subtrees { clients, requests_per_s } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("subtrees.{what}"), of) as u32;
+                Workload::Subtrees {
+                    clients: number("clients", clients),
+                    requests_per_s: number("requests_per_s", requests_per_s),
                 }
             }
         }

@@ -7,6 +7,7 @@ pub mod coordinator_registers;
 pub mod payload;
 pub mod produce_consume;
 pub mod sessions;
+pub mod subtrees;
 pub mod topics;
 
 use std::time::Duration;
