@@ -121,6 +121,7 @@ impl Judge<'_> {
             return None;
         };
         let is_form = granted.protocol_version == 0
+            && work::encoded(|out| granted.put(out)) == *frame
             && granted.password.len() == PASSWORD_BYTES
             // What the server is, not what the client would be content with.
             && granted.read_only == hello.read_only.map(|_| false);

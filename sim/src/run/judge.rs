@@ -83,6 +83,7 @@ impl Driver<'_> {
         }
         let subtrees = subtrees.filter(|_| !coordinator_beyond && self.failure.is_none());
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
+        watcher.occasions.answers_known = subtrees.is_some();
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
             findings.retain(|one| !matches!(one.property, Property::LostWrite | Property::Unseen));

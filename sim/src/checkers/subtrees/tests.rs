@@ -145,12 +145,12 @@ impl Script {
         findings.violated
     }
 
-    fn is_right(self) {
+    fn passes(self) {
         let findings = check(&self.history, &met());
         assert!(findings.passed(), "{:?}", findings.violations);
     }
 
-    fn is_wrong(self) {
+    fn fails(self) {
         assert_eq!(self.violated(), 1);
     }
 }
@@ -200,8 +200,8 @@ fn each_refusal_has_its_code_and_no_other() {
     ];
     for (request, code) in cases {
         let start = || Script::rooted().does(create("/e", 1), 2, Response::Path { path: path("/e") });
-        start().asks_in_vain(request.clone(), 3, code).is_right();
-        start().asks_in_vain(request, 3, ErrorCode::SystemError).is_wrong();
+        start().asks_in_vain(request.clone(), 3, code).passes();
+        start().asks_in_vain(request, 3, ErrorCode::SystemError).fails();
     }
 }
 
@@ -214,7 +214,7 @@ fn every_field_of_a_stat_counts() {
             .does(Request::Exists { path: path("/e"), watch: false }, 2, Response::Stat { stat: due })
             .does(Request::Exists { path: path("/e"), watch: false }, 2, Response::Stat { stat: given })
     };
-    exists(due).is_right();
+    exists(due).passes();
     let wrong: [fn(&mut Stat); 11] = [
         |stat| stat.czxid = 1,
         |stat| stat.mzxid = 1,
@@ -231,7 +231,7 @@ fn every_field_of_a_stat_counts() {
     for edit in wrong {
         let mut given = due;
         edit(&mut given);
-        exists(given).is_wrong();
+        exists(given).fails();
     }
 }
 
@@ -243,9 +243,9 @@ fn sequential_names_count_the_children_that_came() {
             .does(Request::Delete { path: path("/a"), version: 0 }, 3, Response::Empty)
             .sends(create("/s", 2))
     };
-    start().replied(4, 4, Ok(Response::Path { path: path("/s0000000001") })).is_right();
+    start().replied(4, 4, Ok(Response::Path { path: path("/s0000000001") })).passes();
     for name in ["/s0000000002", "/s0000000000", "/s1", "/s"] {
-        start().replied(4, 4, Ok(Response::Path { path: path(name) })).is_wrong();
+        start().replied(4, 4, Ok(Response::Path { path: path(name) })).fails();
     }
 }
 
@@ -256,13 +256,10 @@ fn a_multi_is_all_or_nothing_and_says_where_it_failed() {
     let made = MultiResult::Create { path: path("/m") };
     let results = |results: Vec<MultiResult>| Response::Multi(results);
     let good = results(vec![made, MultiResult::Check, MultiResult::Check]);
-    Script::rooted().does(ops(check_of("/m")), 2, good.clone()).is_right();
+    Script::rooted().does(ops(check_of("/m")), 2, good.clone()).passes();
     let codes = |codes: [ErrorCode; 3]| results(codes.map(MultiResult::Error).to_vec());
     let failed = codes([ErrorCode::Ok, ErrorCode::NoNode, ErrorCode::RuntimeInconsistency]);
-    Script::rooted()
-        .does(ops(check_of("/x")), 2, failed)
-        .asks_in_vain(get("/m", false), 2, ErrorCode::NoNode)
-        .is_right();
+    Script::rooted().does(ops(check_of("/x")), 2, failed).asks_in_vain(get("/m", false), 2, ErrorCode::NoNode).passes();
     let wrong = [
         good,
         codes([ErrorCode::RuntimeInconsistency, ErrorCode::NoNode, ErrorCode::RuntimeInconsistency]),
@@ -270,7 +267,7 @@ fn a_multi_is_all_or_nothing_and_says_where_it_failed() {
         codes([ErrorCode::Ok, ErrorCode::BadVersion, ErrorCode::RuntimeInconsistency]),
     ];
     for wrong in wrong {
-        Script::rooted().does(ops(check_of("/x")), 2, wrong).is_wrong();
+        Script::rooted().does(ops(check_of("/x")), 2, wrong).fails();
     }
 }
 
@@ -280,14 +277,12 @@ fn what_the_list_does_not_permit_is_refused() {
     let list = || Request::SetAcl { path: path(""), acl: read_only.clone(), version: 0 };
     let after = Stat { aversion: 1, ..stat(1) };
     let start = || Script::rooted().does(list(), 2, Response::Stat { stat: after });
-    start()
-        .does(Request::GetAcl { path: path("") }, 2, Response::Acl { acl: read_only.clone(), stat: after })
-        .is_right();
-    start().does(Request::GetAcl { path: path("") }, 2, Response::Acl { acl: Acl::open(), stat: after }).is_wrong();
+    start().does(Request::GetAcl { path: path("") }, 2, Response::Acl { acl: read_only.clone(), stat: after }).passes();
+    start().does(Request::GetAcl { path: path("") }, 2, Response::Acl { acl: Acl::open(), stat: after }).fails();
     for request in [create("/a", 0), set("", -1), list()] {
-        start().asks_in_vain(request, 3, ErrorCode::NoAuth).is_right();
+        start().asks_in_vain(request, 3, ErrorCode::NoAuth).passes();
     }
-    start().does(create("/a", 0), 3, Response::Path { path: path("/a") }).is_wrong();
+    start().does(create("/a", 0), 3, Response::Path { path: path("/a") }).fails();
 }
 
 #[test]
@@ -299,14 +294,14 @@ fn an_event_comes_once_before_the_answer_to_its_change_and_only_where_it_is_due(
     let done =
         || Ok(Response::Stat { stat: Stat { mzxid: 2, mtime_ms: 1_002, version: 1, data_length: 0, ..stat(1) } });
     let event = |script: Script| script.told(2, EventKind::NodeDataChanged, "");
-    event(watching(true)).replied(3, 2, done()).is_right();
-    watching(false).replied(3, 2, done()).is_right();
-    watching(true).replied(3, 2, done()).is_wrong();
-    event(watching(false)).replied(3, 2, done()).is_wrong();
-    event(event(watching(true))).replied(3, 2, done()).is_wrong();
-    event(watching(true).replied(3, 2, done())).is_wrong();
-    watching(true).told(2, EventKind::NodeDeleted, "").replied(3, 2, done()).is_wrong();
-    watching(true).told(1, EventKind::NodeDataChanged, "").replied(3, 2, done()).is_wrong();
+    event(watching(true)).replied(3, 2, done()).passes();
+    watching(false).replied(3, 2, done()).passes();
+    watching(true).replied(3, 2, done()).fails();
+    event(watching(false)).replied(3, 2, done()).fails();
+    event(event(watching(true))).replied(3, 2, done()).fails();
+    event(watching(true).replied(3, 2, done())).fails();
+    watching(true).told(2, EventKind::NodeDeleted, "").replied(3, 2, done()).fails();
+    watching(true).told(1, EventKind::NodeDataChanged, "").replied(3, 2, done()).fails();
 }
 
 #[test]
@@ -316,9 +311,9 @@ fn watches_that_are_left_again_tell_what_was_missed() {
         Request::SetWatches(SetWatches { relative_zxid: Zxid(since), data, ..SetWatches::default() })
     };
     let deleted = |script: Script| script.told(1, EventKind::NodeDeleted, "/x");
-    deleted(Script::rooted().sends(again(1))).replied(-8, 1, Ok(Response::Empty)).is_right();
-    deleted(Script::rooted().sends(again(0))).replied(-8, 1, Ok(Response::Empty)).is_wrong();
-    Script::rooted().sends(again(1)).replied(-8, 1, Ok(Response::Empty)).is_wrong();
+    deleted(Script::rooted().sends(again(1))).replied(-8, 1, Ok(Response::Empty)).passes();
+    deleted(Script::rooted().sends(again(0))).replied(-8, 1, Ok(Response::Empty)).fails();
+    Script::rooted().sends(again(1)).replied(-8, 1, Ok(Response::Empty)).fails();
 }
 
 #[test]
@@ -328,17 +323,17 @@ fn zxids_never_fall_and_a_change_has_a_new_one() {
         assert_eq!(script.violated(), u64::from(!is_right), "{zxid}");
     }
     let exists = Request::Exists { path: path(""), watch: false };
-    Script::rooted().does(exists.clone(), 1, Response::Stat { stat: stat(1) }).is_right();
-    Script::rooted().does(exists, 0, Response::Stat { stat: stat(1) }).is_wrong();
+    Script::rooted().does(exists.clone(), 1, Response::Stat { stat: stat(1) }).passes();
+    Script::rooted().does(exists, 0, Response::Stat { stat: stat(1) }).fails();
 }
 
 #[test]
 fn replies_come_in_order_and_none_comes_unasked() {
     let both = || Script::rooted().sends(create("/a", 0)).sends(create("/b", 0));
     let made = |name: &str| Ok(Response::Path { path: path(name) });
-    both().replied(2, 2, made("/a")).replied(3, 3, made("/b")).is_right();
-    both().replied(3, 2, made("/b")).is_wrong();
-    Script::rooted().replied(2, 2, made("/a")).is_wrong();
+    both().replied(2, 2, made("/a")).replied(3, 3, made("/b")).passes();
+    both().replied(3, 2, made("/b")).fails();
+    Script::rooted().replied(2, 2, made("/a")).fails();
 }
 
 #[test]
@@ -353,12 +348,10 @@ fn a_session_takes_its_ephemerals_with_it_and_ends_its_connection() {
     let later = || closing().step(Step::Closed).opened(Purpose::Work(0), Some(hello(0))).greeted(&granted(SESSION + 1));
     let exists = || Request::Exists { path: path(""), watch: false };
     let root = Stat { cversion: 2, pzxid: 3, ..stat(1) };
-    later().does(exists(), 4, Response::Stat { stat: root }).is_right();
-    later()
-        .does(exists(), 4, Response::Stat { stat: Stat { cversion: 1, num_children: 1, pzxid: 2, ..root } })
-        .is_wrong();
-    closing().after(4 * S).step(Step::GaveUp).is_wrong();
-    closing().told(3, EventKind::NodeDeleted, "/e").is_wrong();
+    later().does(exists(), 4, Response::Stat { stat: root }).passes();
+    later().does(exists(), 4, Response::Stat { stat: Stat { cversion: 1, num_children: 1, pzxid: 2, ..root } }).fails();
+    closing().after(4 * S).step(Step::GaveUp).fails();
+    closing().told(3, EventKind::NodeDeleted, "/e").fails();
 }
 
 #[test]
@@ -366,17 +359,17 @@ fn a_session_is_granted_what_was_asked_for_within_the_bounds() {
     let asked = |timeout_ms| ConnectRequest { timeout_ms, ..hello(0) };
     for (timeout_ms, due_ms) in [(-1, 4_000), (0, 4_000), (5_000, 5_000), (i32::MAX, 40_000)] {
         let open = || Script::new().opened(Purpose::Work(0), Some(asked(timeout_ms)));
-        open().greeted(&ConnectResponse { timeout_ms: due_ms, ..granted(SESSION) }).is_right();
-        open().greeted(&ConnectResponse { timeout_ms: due_ms + 1, ..granted(SESSION) }).is_wrong();
+        open().greeted(&ConnectResponse { timeout_ms: due_ms, ..granted(SESSION) }).passes();
+        open().greeted(&ConnectResponse { timeout_ms: due_ms + 1, ..granted(SESSION) }).fails();
     }
     let open = || Script::new().opened(Purpose::Work(0), Some(hello(0)));
-    open().greeted(&ConnectResponse { read_only: Some(true), ..granted(SESSION) }).is_wrong();
-    open().greeted(&ConnectResponse { read_only: None, ..granted(SESSION) }).is_wrong();
-    open().greeted(&granted(0)).is_wrong();
+    open().greeted(&ConnectResponse { read_only: Some(true), ..granted(SESSION) }).fails();
+    open().greeted(&ConnectResponse { read_only: None, ..granted(SESSION) }).fails();
+    open().greeted(&granted(0)).fails();
     let again = || Script::new().opened(Purpose::Work(0), Some(hello(SESSION)));
-    again().greeted(&granted(SESSION)).is_right();
-    again().greeted(&granted(SESSION + 1)).is_wrong();
-    again().greeted(&granted(0)).is_right();
+    again().greeted(&granted(SESSION)).passes();
+    again().greeted(&granted(SESSION + 1)).fails();
+    again().greeted(&granted(0)).passes();
 }
 
 #[test]
@@ -405,34 +398,51 @@ fn what_is_odd_is_answered_or_ended_as_is_prescribed() {
     let odd = |odd| Script::new().opened(Purpose::Odd(odd), Some(hello(0))).greeted(&granted(SESSION));
     let asked = |kind| odd(kind).step(Step::SentOdd(Xid(5)));
     let failed = |script: Script, code| script.replied(5, 1, Err(code));
-    failed(asked(Odd::Auth), ErrorCode::AuthFailed).step(Step::Closed).is_right();
-    failed(asked(Odd::Auth), ErrorCode::Unimplemented).step(Step::Closed).is_wrong();
-    failed(asked(Odd::Auth), ErrorCode::AuthFailed).after(4 * S).step(Step::GaveUp).is_wrong();
-    failed(asked(Odd::UnknownOperation), ErrorCode::Unimplemented).step(Step::GaveUp).is_right();
-    failed(asked(Odd::CheckAlone), ErrorCode::Ok).step(Step::GaveUp).is_wrong();
+    failed(asked(Odd::Auth), ErrorCode::AuthFailed).step(Step::Closed).passes();
+    failed(asked(Odd::Auth), ErrorCode::Unimplemented).step(Step::Closed).fails();
+    failed(asked(Odd::Auth), ErrorCode::AuthFailed).after(4 * S).step(Step::GaveUp).fails();
+    failed(asked(Odd::UnknownOperation), ErrorCode::Unimplemented).step(Step::GaveUp).passes();
+    failed(asked(Odd::CheckAlone), ErrorCode::Ok).step(Step::GaveUp).fails();
     for closing in [Odd::NoHeader, Odd::NegativeLength, Odd::TooLong] {
-        asked(closing).step(Step::Closed).is_right();
-        asked(closing).after(4 * S).step(Step::GaveUp).is_wrong();
-        failed(asked(closing), ErrorCode::Ok).step(Step::Closed).is_wrong();
+        asked(closing).step(Step::Closed).passes();
+        asked(closing).after(4 * S).step(Step::GaveUp).fails();
+        failed(asked(closing), ErrorCode::Ok).step(Step::Closed).fails();
     }
-    asked(Odd::Longest).step(Step::GaveUp).is_right();
-    asked(Odd::Longest).step(Step::Closed).is_wrong();
-    asked(Odd::LongBody).after(3 * S).step(Step::GaveUp).is_wrong();
+    asked(Odd::Longest).step(Step::GaveUp).passes();
+    asked(Odd::Longest).step(Step::Closed).fails();
+    asked(Odd::LongBody).after(3 * S).step(Step::GaveUp).fails();
 }
 
 #[test]
 fn what_begins_oddly_is_turned_away() {
     let open = |odd, hello| Script::new().opened(Purpose::Odd(odd), hello);
     for odd in [Odd::WrongPassword, Odd::UnknownSession] {
-        open(odd, Some(hello(5))).greeted(&granted(0)).step(Step::Closed).is_right();
-        open(odd, Some(hello(5))).greeted(&granted(5)).is_wrong();
+        open(odd, Some(hello(5))).greeted(&granted(0)).step(Step::Closed).passes();
+        open(odd, Some(hello(5))).greeted(&granted(5)).fails();
     }
     for odd in [Odd::Ahead, Odd::ShortConnect] {
-        open(odd, Some(hello(0))).step(Step::Closed).is_right();
-        open(odd, Some(hello(0))).greeted(&granted(SESSION)).step(Step::GaveUp).is_wrong();
+        open(odd, Some(hello(0))).step(Step::Closed).passes();
+        open(odd, Some(hello(0))).greeted(&granted(SESSION)).step(Step::GaveUp).fails();
     }
     let peer = || open(Odd::Hello(BadHello::Magic), None).step(Step::SentOdd(Xid(0)));
-    peer().step(Step::Closed).is_right();
-    peer().after(4 * S).step(Step::GaveUp).is_wrong();
-    peer().step(Step::Came(Bytes::from_static(b"welcome"))).step(Step::Closed).is_wrong();
+    peer().step(Step::Closed).passes();
+    peer().after(4 * S).step(Step::GaveUp).fails();
+    peer().step(Step::Came(Bytes::from_static(b"welcome"))).step(Step::Closed).fails();
+}
+
+#[test]
+fn nothing_goes_on_behind_a_body_and_a_refusal_has_none() {
+    let exists = |name: &str| Request::Exists { path: path(name), watch: false };
+    let replied = |name, error, body: &Response, more: &[u8]| {
+        let mut frame = Vec::new();
+        ReplyHeader { xid: Xid(2), zxid: Zxid(1), error }.put(&mut frame);
+        body.put(&mut frame);
+        frame.extend_from_slice(more);
+        Script::rooted().sends(exists(name)).step(Step::Came(frame.into()))
+    };
+    let found = Response::Stat { stat: stat(1) };
+    replied("", ErrorCode::Ok, &found, &[]).passes();
+    replied("", ErrorCode::Ok, &found, &[0]).fails();
+    replied("/x", ErrorCode::NoNode, &Response::Empty, &[]).passes();
+    replied("/x", ErrorCode::NoNode, &found, &[]).fails();
 }

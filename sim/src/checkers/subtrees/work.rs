@@ -114,13 +114,13 @@ impl<'h> Work<'_, 'h, '_> {
             return self.wrong(time_ns, || "something came behind the end".to_owned());
         }
         match ServerMessage::decode(frame.clone()) {
-            Ok(ServerMessage::Event(event)) => self.event(time_ns, event),
+            Ok(ServerMessage::Event(event)) if encoded(|out| event.put(out)) == *frame => self.event(time_ns, event),
             Ok(ServerMessage::Reply(header, _)) if header.xid == Xid::PING => {
                 let is_asked = self.pings.pop_front().is_some() && header.error == ErrorCode::Ok;
                 self.judge.holds(self.index, time_ns, is_asked, || format!("a ping was answered: {header:?}"))
             }
             Ok(ServerMessage::Reply(header, body)) => self.reply(time_ns, header, body),
-            Err(_) => self.wrong(time_ns, || format!("a frame that is none: {frame:?}")),
+            Ok(ServerMessage::Event(_)) | Err(_) => self.wrong(time_ns, || format!("a frame that is none: {frame:?}")),
         }
     }
 
@@ -139,9 +139,15 @@ impl<'h> Work<'_, 'h, '_> {
         let before = self.subtree.zxid;
         let at = At { zxid: header.zxid.0, session: self.session.map_or(0, |session| session.0) };
         let answer = self.subtree.tree.answer(request, at);
+        // Nothing goes on behind the body, and a refusal has none.
+        let is_whole = |response: &Response| encoded(|out| response.put(out)) == body;
         let given = match header.error {
-            ErrorCode::Ok => Response::decode(request.op_code(), body).map(Ok).map_err(drop),
+            ErrorCode::Ok => Response::decode(request.op_code(), body.clone()).map(Ok).map_err(drop),
             error => Ok(Err(error)),
+        };
+        let is_whole = match &given {
+            Ok(Ok(response)) => is_whole(response),
+            _ => body.is_empty(),
         };
         let is_right = match (&given, &answer.result) {
             (Ok(Ok(given)), Ok(due)) => self.is_same(given, due),
@@ -150,11 +156,11 @@ impl<'h> Work<'_, 'h, '_> {
         };
         let makes = is_write(request) && header.error == ErrorCode::Ok;
         let is_zxid = if makes { at.zxid > before } else { at.zxid >= before };
-        let holds = is_in_order && is_right && is_zxid;
+        let holds = is_in_order && is_right && is_whole && is_zxid;
         let holds = self.judge.holds(self.index, time_ns, holds, || {
             let due = answer.result.as_ref().map_err(|codes| format!("one of {codes:?}"));
             let (op, xid) = (request.op_code(), asked.xid);
-            format!("{op:?} was answered {:?} where {due:?} is due: {request:?} under {xid:?} behind zxid {before:#x}: {header:?} {given:?}", header.error)
+            format!("{op:?} was answered {:?} where {due:?} is due: {request:?} under {xid:?} behind zxid {before:#x}: {header:?} {given:?}, nothing behind it: {is_whole}", header.error)
         });
         let since_ns = asked.time_ns.max(self.last_ns);
         let greeted_ns = self.judge.greeted_ns(self.index).unwrap_or(0);
@@ -258,6 +264,13 @@ impl<'h> Work<'_, 'h, '_> {
                 .misses(self.index, since_ns, ended_ns, || "the server ended it, and nothing says why".to_owned());
         }
     }
+}
+
+/// A record's bytes.
+pub(super) fn encoded(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out);
+    out
 }
 
 fn stat_of(result: &mut MultiResult) -> Option<&mut Stat> {

@@ -42,8 +42,12 @@ impl Names {
 
     /// Takes paths that servers made.
     pub(super) fn learn(&mut self, paths: &[Arc<str>]) {
-        self.numbered.extend(paths.iter().filter(|path| path.ends_with(|end: char| end.is_ascii_digit())).cloned());
-        self.numbered.retain(|path| **path != *self.root);
+        for path in paths {
+            let is_numbered = path.ends_with(|end: char| end.is_ascii_digit()) && **path != *self.root;
+            if is_numbered && !self.numbered.contains(path) {
+                self.numbered.push(path.clone());
+            }
+        }
         let old = self.numbered.len().saturating_sub(REMEMBERED_MAX);
         self.numbered.drain(..old);
     }
