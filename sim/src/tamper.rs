@@ -380,12 +380,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
         Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
         Tamper::StallRounds => topics::stall_rounds(edited.topics.as_mut()?, &mut draw),
-        Tamper::DropReply => subtrees::drop_reply(&mut edited, &mut draw),
-        Tamper::CorruptReplyCode => subtrees::corrupt_code(&mut edited, &mut draw),
-        Tamper::CorruptReplyStat => subtrees::corrupt_stat(&mut edited, &mut draw),
-        Tamper::SwapReplies => subtrees::swap_replies(&mut edited, &mut draw),
-        Tamper::DropReplyEvent => subtrees::drop_event(&mut edited, &mut draw),
-        Tamper::StallReplies => subtrees::stall_replies(&mut edited, &mut draw),
+        of_replies => subtrees::edit(&mut edited, of_replies, &mut draw),
     }?;
     Some(edited)
 }

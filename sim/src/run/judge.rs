@@ -56,8 +56,7 @@ impl Driver<'_> {
         self.look_at_trees(&mut watcher);
         let replays = std::mem::take(&mut watcher.replays);
         findings.push(replay_equals_live::check(&replays));
-        let mut sessions = self.sessions(&watcher);
-        leave_to_subtrees(&mut sessions, subtrees.as_ref());
+        let sessions = self.sessions(&watcher, subtrees.as_ref());
         let mut nodes = std::mem::take(&mut watcher.nodes);
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
@@ -73,15 +72,10 @@ impl Driver<'_> {
         if !coordinator_beyond {
             findings.extend(check_met(&met, &log, &registers));
         }
-        let topics = topics.filter(|_| !coordinator_beyond && self.failure.is_none()).map(|mut topics| {
-            self.expect_of_topics(&mut topics, &watcher, &met);
-            topics
-        });
-        if let Some(topics) = &topics {
-            let judged = topics::check(topics, &met).into_iter();
-            findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
-        }
-        let subtrees = subtrees.filter(|_| !coordinator_beyond && self.failure.is_none());
+        let is_promised = !coordinator_beyond && self.failure.is_none();
+        let topics = topics.filter(|_| is_promised).map(|topics| self.expect_of_topics(topics, &watcher, &met));
+        findings.extend(topics.iter().flat_map(|topics| judge_topics(topics, &met, cut_short)));
+        let subtrees = subtrees.filter(|_| is_promised);
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         watcher.occasions.answers_known = subtrees.is_some();
         if cut_short && self.has_final_reads {
@@ -174,7 +168,7 @@ impl Driver<'_> {
     }
 
     /// What is known of sessions, and when they could not be held to anything.
-    fn sessions(&self, watcher: &super::Watcher) -> SessionHistory {
+    fn sessions(&self, watcher: &super::Watcher, subtrees: Option<&SubtreesHistory>) -> SessionHistory {
         let spans = self.injector.struck().iter().filter_map(|struck| {
             let (from_ns, to_ns) = struck.lasted_ns?;
             Some((from_ns, if struck.kind.is_instant() { from_ns } else { to_ns }))
@@ -189,11 +183,18 @@ impl Driver<'_> {
         let (events, secrets) = (watcher.told.take(), watcher.secrets.take());
         let ended_ns = self.cluster.simulation.now_ns();
         let bounds_ms = self.cluster.session_bounds_ms();
-        SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns }
+        let mut sessions = SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns };
+        leave_to_subtrees(&mut sessions, subtrees);
+        sessions
     }
 
     /// Writes down what was promised of the topics that clients created.
-    fn expect_of_topics(&self, topics: &mut TopicsHistory, watcher: &super::Watcher, met: &ClusterHistory) {
+    fn expect_of_topics(
+        &self,
+        mut topics: TopicsHistory,
+        watcher: &super::Watcher,
+        met: &ClusterHistory,
+    ) -> TopicsHistory {
         let brokers = &self.topology.brokers;
         let hits = |note: &FaultNote| note.nodes().iter().any(|node| brokers.values().any(|broker| broker == node));
         let of_brokers = watcher.struck.iter().filter(|(_, note)| hits(note));
@@ -217,6 +218,7 @@ impl Driver<'_> {
             let all: BTreeSet<String> = files.iter().filter_map(directory).collect();
             expected.directories.extend(all.into_iter().map(|name| (*node, name)));
         }
+        topics
     }
 
     /// What clients met, and what disturbed the cluster meanwhile.
@@ -329,6 +331,12 @@ impl Driver<'_> {
             coordinators: coordinators.collect(),
         }
     }
+}
+
+/// Judges what clients did with topics of their own. A run that is cut short may not have come to what is due.
+fn judge_topics(topics: &TopicsHistory, met: &ClusterHistory, cut_short: bool) -> impl Iterator<Item = Findings> {
+    let judged = topics::check(topics, met).into_iter();
+    judged.filter(move |one| !cut_short || one.property != Property::Availability)
 }
 
 /// What clients that own a subtree ask for may deserve other refusals than are known of elsewhere; who asks for

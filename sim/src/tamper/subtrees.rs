@@ -4,10 +4,23 @@ use bytes::Bytes;
 use wyrdlog::base::znode::{ErrorCode, Stat};
 use wyrdlog::wire::zookeeper::{MultiResult, ReplyHeader, Request, Response, ServerMessage};
 
-use super::Record;
+use super::{Record, Tamper};
 use crate::checkers::subtrees::{ANSWERS_NS, Judged, judged};
 use crate::draw::Draw;
 use crate::history::subtrees::{ConnectionIndex, Entry, Step};
+
+/// Edits a reply, or several.
+pub(super) fn edit(record: &mut Record, kind: Tamper, draw: &mut Draw) -> Option<()> {
+    match kind {
+        Tamper::DropReply => drop_reply(record, draw),
+        Tamper::CorruptReplyCode => corrupt_code(record, draw),
+        Tamper::CorruptReplyStat => corrupt_stat(record, draw),
+        Tamper::SwapReplies => swap_replies(record, draw),
+        Tamper::DropReplyEvent => drop_event(record, draw),
+        Tamper::StallReplies => stall_replies(record, draw),
+        _ => None,
+    }
+}
 
 /// The replies that are judged.
 fn replies(record: &Record) -> Vec<Judged> {
@@ -44,15 +57,13 @@ fn replace(record: &mut Record, reply: &Judged, header: ReplyHeader, body: &[u8]
     Some(())
 }
 
-/// See [`super::Tamper::DropReply`].
-pub(super) fn drop_reply(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn drop_reply(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let (reply, _) = draw.pick(&pairs(record))?.clone();
     entries(record, reply.connection)?.remove(reply.entry);
     Some(())
 }
 
-/// See [`super::Tamper::CorruptReplyCode`].
-pub(super) fn corrupt_code(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn corrupt_code(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let reply = draw.pick(&replies(record))?.clone();
     let (header, body) = frame(record, &reply)?;
     replace(record, &reply, ReplyHeader { error: ErrorCode::DataInconsistency, ..header }, &body)
@@ -73,8 +84,7 @@ fn stat_of(response: &mut Response) -> Option<&mut Stat> {
     }
 }
 
-/// See [`super::Tamper::CorruptReplyStat`].
-pub(super) fn corrupt_stat(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn corrupt_stat(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let with_stat = replies(record).into_iter().filter_map(|reply| {
         let (header, body) = frame(record, &reply).filter(|(header, _)| header.error == ErrorCode::Ok)?;
         let mut response = Response::decode(reply.request.op_code(), body).ok()?;
@@ -98,8 +108,7 @@ pub(super) fn corrupt_stat(record: &mut Record, draw: &mut Draw) -> Option<()> {
     replace(record, &reply, header, &body)
 }
 
-/// See [`super::Tamper::SwapReplies`].
-pub(super) fn swap_replies(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn swap_replies(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let (first, second) = draw.pick(&pairs(record))?.clone();
     let entries = entries(record, first.connection)?;
     let step = entries.get(first.entry)?.step.clone();
@@ -107,8 +116,7 @@ pub(super) fn swap_replies(record: &mut Record, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// See [`super::Tamper::DropReplyEvent`].
-pub(super) fn drop_event(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn drop_event(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let mut choices = Vec::new();
     for reply in replies(record) {
         let Some((header, _)) = frame(record, &reply).filter(|_| reply.request != Request::CloseSession) else {
@@ -128,8 +136,7 @@ pub(super) fn drop_event(record: &mut Record, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// See [`super::Tamper::StallReplies`].
-pub(super) fn stall_replies(record: &mut Record, draw: &mut Draw) -> Option<()> {
+fn stall_replies(record: &mut Record, draw: &mut Draw) -> Option<()> {
     let due: Vec<Judged> = replies(record).into_iter().filter(|reply| reply.is_due).collect();
     let reply = draw.pick(&due)?.clone();
     let entries = entries(record, reply.connection)?;

@@ -426,9 +426,13 @@ impl Tree {
         vec![ErrorCode::BadArguments, above.err().unwrap_or(ErrorCode::NoNode)]
     }
 
+    /// The ephemerals of a session.
+    pub(super) fn owned(&self, session: i64) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter(move |(_, node)| node.owner == session).map(|(path, _)| path.as_str())
+    }
+
     fn close(&mut self, at: At) -> Vec<Due> {
-        let owned: Vec<String> =
-            self.nodes.iter().filter(|(_, node)| node.owner == at.session).map(|(path, _)| path.clone()).collect();
+        let owned: Vec<String> = self.owned(at.session).map(str::to_owned).collect();
         let mut events = Vec::new();
         for path in owned {
             self.remove(&path, at.zxid, &mut events);

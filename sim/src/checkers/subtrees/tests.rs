@@ -446,3 +446,22 @@ fn nothing_goes_on_behind_a_body_and_a_refusal_has_none() {
     replied("/x", ErrorCode::NoNode, &Response::Empty, &[]).passes();
     replied("/x", ErrorCode::NoNode, &found, &[]).fails();
 }
+
+#[test]
+fn a_session_that_expires_may_be_told_of_what_goes_with_it_and_of_nothing_else() {
+    let data =
+        Response::Data { data: Some(Bytes::from_static(b"xy")), stat: Stat { ephemeral_owner: SESSION, ..stat(2) } };
+    let watching = || {
+        Script::rooted().does(create("/e", 1), 2, Response::Path { path: path("/e") }).does(
+            get("/e", true),
+            2,
+            data.clone(),
+        )
+    };
+    let told = || watching().told(3, EventKind::NodeDeleted, "/e");
+    told().after(S).step(Step::GaveUp).passes();
+    told().told(3, EventKind::NodeChildrenChanged, "").after(S).step(Step::GaveUp).passes();
+    told().asks_in_vain(get("/x", false), 3, ErrorCode::NoNode).fails();
+    watching().told(3, EventKind::NodeDataChanged, "/e").fails();
+    watching().told(3, EventKind::NodeDeleted, "").fails();
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use wyrdlog::base::ids::{SessionId, Zxid};
-use wyrdlog::base::znode::{ErrorCode, Stat};
+use wyrdlog::base::znode::{ErrorCode, EventKind, Stat};
 use wyrdlog::wire::zookeeper::{MultiResult, ReplyHeader, Request, Response, ServerMessage, WatchEvent, Xid};
 
 use super::model::{At, Tree};
@@ -45,6 +45,8 @@ struct Work<'j, 'h, 's> {
     last_ns: u64,
     /// Whether nothing comes any more, and the server ends the connection.
     has_ended: bool,
+    /// Whether that is because its session expired.
+    has_expired: bool,
 }
 
 fn is_write(request: &Request) -> bool {
@@ -61,8 +63,19 @@ pub(super) fn check(judge: &mut Judge<'_>, index: ConnectionIndex, subtree: &mut
     let Some(hello) = &connection.hello else { return };
     subtree.tree.forget_watches();
     let (asked, pings, events) = (VecDeque::new(), VecDeque::new(), Vec::new());
-    let mut work =
-        Work { judge, index, subtree, session: None, asked, pings, events, entry: 0, last_ns: 0, has_ended: false };
+    let mut work = Work {
+        judge,
+        index,
+        subtree,
+        session: None,
+        asked,
+        pings,
+        events,
+        entry: 0,
+        last_ns: 0,
+        has_ended: false,
+        has_expired: false,
+    };
     let mut ended = None;
     for (at, entry) in connection.entries.iter().enumerate() {
         let time_ns = entry.time_ns;
@@ -110,7 +123,8 @@ impl<'h> Work<'_, 'h, '_> {
     }
 
     fn came(&mut self, time_ns: u64, frame: &Bytes) -> bool {
-        if self.has_ended {
+        let is_event = matches!(ServerMessage::decode(frame.clone()), Ok(ServerMessage::Event(_)));
+        if self.has_ended && !(self.has_expired && is_event) {
             return self.wrong(time_ns, || "something came behind the end".to_owned());
         }
         match ServerMessage::decode(frame.clone()) {
@@ -128,7 +142,22 @@ impl<'h> Work<'_, 'h, '_> {
         let changes = |asked: &Asked<'_>| is_write(asked.request) || matches!(asked.request, Request::SetWatches(_));
         let may_be = self.asked.iter().any(changes);
         self.events.push(event.clone());
+        if !may_be && self.goes_with_session(&event) {
+            (self.has_ended, self.has_expired) = (true, true);
+            return true;
+        }
         may_be || self.wrong(time_ns, || format!("{event:?}, and nothing was to change"))
+    }
+
+    /// Whether it tells of what goes with the session, should that have expired: then it is the last that comes.
+    fn goes_with_session(&self, event: &WatchEvent) -> bool {
+        let session = self.session.map_or(0, |session| session.0);
+        let told_of = |owned: &str| match event.kind {
+            EventKind::NodeDeleted => *owned == *event.path,
+            EventKind::NodeChildrenChanged => owned.rsplit_once('/').is_some_and(|(above, _)| *above == *event.path),
+            EventKind::NodeCreated | EventKind::NodeDataChanged => false,
+        };
+        self.subtree.tree.owned(session).any(told_of)
     }
 
     fn reply(&mut self, time_ns: u64, header: ReplyHeader, body: Bytes) -> bool {
@@ -238,7 +267,8 @@ impl<'h> Work<'_, 'h, '_> {
     /// The connection has ended, or the run has.
     fn end(&mut self, ended: Option<(u64, bool)>) {
         let is_unknown = |asked: &Asked<'_>| is_write(asked.request);
-        self.subtree.is_unknown |= self.asked.iter().any(is_unknown) || self.session == Some(SessionId(0));
+        let has_expired = self.has_expired || self.session == Some(SessionId(0));
+        self.subtree.is_unknown |= self.asked.iter().any(is_unknown) || has_expired;
         let ended_ns = ended.map(|(at_ns, _)| at_ns);
         let is_closed = ended.is_some_and(|(_, by_server)| by_server);
         if self.has_ended {
