@@ -262,6 +262,12 @@ impl Cluster {
         self.coordinator.ensemble.iter().map(|member| member.client_address.clone()).collect()
     }
 
+    /// Where coordinators reach each other.
+    #[must_use]
+    pub fn peer_addresses(&self) -> Vec<Address> {
+        self.coordinator.ensemble.iter().map(|member| member.peer_address.clone()).collect()
+    }
+
     /// Where clients reach the brokers.
     #[must_use]
     pub fn broker_addresses(&self) -> Vec<Address> {

@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod kafka;
 pub mod protocol;
 pub mod sessions;
+pub mod subtrees;
 pub mod topics;
 
 use serde::{Deserialize, Serialize};

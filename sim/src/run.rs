@@ -37,6 +37,7 @@ use crate::workloads::coordinator_registers::Registers;
 use crate::workloads::produce_consume::ProduceConsume;
 use crate::workloads::protocol::Protocol;
 use crate::workloads::sessions::Sessions;
+use crate::workloads::subtrees::Subtrees;
 use crate::workloads::topics::Topics;
 
 mod judge;
@@ -201,6 +202,7 @@ struct Clients {
     produce_consume: Option<Arc<ProduceConsume>>,
     topics: Option<Arc<Topics>>,
     protocol: Option<Arc<Protocol>>,
+    subtrees: Option<Arc<Subtrees>>,
     /// The clients of the coordinator that are to be served again after healing.
     of_coordinator: Vec<Client>,
 }
@@ -441,6 +443,13 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let shared = Arc::new(Protocol::new(brokers, topics.collect(), load));
                 clients.protocol = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Protocol::run)));
+            }
+            Workload::Subtrees { clients: count, requests_per_s } => {
+                let load = Load::new(plan, count, requests_per_s, cluster.view());
+                let (servers, peers) = (cluster.coordinator_addresses(), cluster.peer_addresses());
+                let shared = Arc::new(Subtrees::new(servers, peers, load, cluster.session_bounds_ms()));
+                clients.subtrees = Some(shared.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Subtrees::run)));
             }
         }
     }

@@ -219,7 +219,8 @@ mod tests {
             | Workload::Registers { clients, requests_per_s, .. } => (*clients, *requests_per_s),
             Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
-            | Workload::Protocol { clients, .. } => (*clients, 0),
+            | Workload::Protocol { clients, .. }
+            | Workload::Subtrees { clients, .. } => (*clients, 0),
         });
         assert_eq!(load.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (6, 104));
     }

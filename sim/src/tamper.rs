@@ -9,6 +9,7 @@ mod met;
 mod protocol;
 mod replicas;
 mod sends;
+mod subtrees;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::checkers::protocol as checkers_of_protocol;
 use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
+use crate::checkers::subtrees as checkers_of_subtrees;
 use crate::checkers::topics as checkers_of_topics;
 use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, session_wire, sightings::Sightings};
 use crate::draw::Draw;
@@ -29,6 +31,7 @@ use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
 use crate::history::protocol::ProtocolHistory;
 use crate::history::sessions::SessionHistory;
+use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{OpId, Outcome};
 use crate::invariants::model::Topology;
@@ -98,6 +101,8 @@ pub struct Record {
     pub topics: Option<TopicsHistory>,
     /// What clients asked that speak every version, and what came.
     pub protocol: Option<ProtocolHistory>,
+    /// What clients with a subtree of their own sent and received.
+    pub subtrees: Option<SubtreesHistory>,
 }
 
 impl Record {
@@ -144,6 +149,7 @@ impl Record {
         findings.extend(check_met(&self.met, &self.kafka, &self.coordinator));
         findings.extend(self.topics.iter().flat_map(|history| checkers_of_topics::check(history, &self.met)));
         findings.extend(self.protocol.iter().map(|history| checkers_of_protocol::check(&self.met, history)));
+        findings.extend(self.subtrees.iter().map(|history| checkers_of_subtrees::check(history, &self.met)));
         findings
     }
 }
@@ -299,15 +305,27 @@ tampers! {
     /// A client does not once create a topic again after healing.
     StallRounds => Availability,
     /// An answer of a broker bears another request's number.
-    DuplicateReply => AnswersByProtocol,
+    DuplicateFrame => AnswersByProtocol,
     /// Two answers of one connection change places.
-    SwapReplies => AnswersByProtocol,
+    SwapFrames => AnswersByProtocol,
     /// An answer says another error than its request deserves.
-    CorruptReply => AnswersByProtocol,
+    CorruptFrame => AnswersByProtocol,
     /// A connection is closed in place of an answer.
-    DropReply => AnswersByProtocol,
+    DropFrame => AnswersByProtocol,
     /// An answer is late, although nothing disturbs.
-    StallReply => AnswersByProtocol,
+    StallFrame => AnswersByProtocol,
+    /// A reply to who owns a subtree is missing, and the next one is there.
+    DropReply => AnswersByProtocol,
+    /// It has another code.
+    CorruptReplyCode => AnswersByProtocol,
+    /// It has another number in its stat.
+    CorruptReplyStat => AnswersByProtocol,
+    /// Two replies change places.
+    SwapReplies => AnswersByProtocol,
+    /// The event of a client's own change is missing before its reply.
+    DropReplyEvent => AnswersByProtocol,
+    /// A reply of a calm stretch never comes, nor anything behind it.
+    StallReplies => AnswersByProtocol,
 }
 
 /// The record with one entry edited by `kind`; which one is drawn from `seed`. None where the
@@ -378,11 +396,10 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
         Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
         Tamper::StallRounds => topics::stall_rounds(edited.topics.as_mut()?, &mut draw),
-        Tamper::DuplicateReply
-        | Tamper::SwapReplies
-        | Tamper::CorruptReply
-        | Tamper::DropReply
-        | Tamper::StallReply => protocol::edit(&edited.met, edited.protocol.as_mut()?, kind, &mut draw),
+        Tamper::DuplicateFrame | Tamper::SwapFrames | Tamper::CorruptFrame | Tamper::DropFrame | Tamper::StallFrame => {
+            protocol::edit(&edited.met, edited.protocol.as_mut()?, kind, &mut draw)
+        }
+        of_replies => subtrees::edit(&mut edited, of_replies, &mut draw),
     }?;
     Some(edited)
 }
@@ -837,6 +854,7 @@ mod tests {
             met,
             topics: Some(crate::checkers::topics::tests::good()),
             protocol: Some(crate::checkers::protocol::tests::good().1),
+            subtrees: Some(crate::checkers::subtrees::tests::good()),
         }
     }
 

@@ -144,12 +144,12 @@ properties! {
     ReplayEqualsLive = "replay_equals_live", false,
         "state rebuilt from the newest snapshot and the log on a disk equals the live replicated state at that entry",
         "KIP-848 runtime, Redpanda CORE-17000";
-    AnswersByProtocol = "answers_by_protocol", false,
-        "every answer is the one that the protocol prescribes for that request in that state, in order, or the connection ends where it prescribes that",
-        "Kafka protocol guide, ZooKeeper guide";
     RightRefusal = "right_refusal", false,
         "a refusal carries a code that is legal at some state between invocation and completion",
         "KAFKA-19690, KAFKA-19233, ZooKeeper programmer's guide";
+    AnswersByProtocol = "answers_by_protocol", false,
+        "every answer is the one that the protocol prescribes for that request in that state, in order, or the connection ends where it prescribes that",
+        "Kafka protocol guide, ZooKeeper guide";
     StaysUp = "stays-up", false,
         "no node panics or stands still; none stops by itself, and none calls a log damaged, unless a fault struck that very thing",
         "nothing that a client, a peer or a network does may end a node";
@@ -194,6 +194,7 @@ impl Property {
                 | Property::SessionOrder
                 | Property::SessionLength
                 | Property::RightRefusal
+                | Property::AnswersByProtocol
                 | Property::ReplayEqualsLive
                 | Property::StaysUp
                 | Property::Availability

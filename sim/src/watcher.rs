@@ -49,6 +49,8 @@ pub struct Occasions {
     pub leader_changed: bool,
     /// A partition's state changed.
     pub partition_changed: bool,
+    /// Clients were at work that know every answer, and what they were answered could be judged.
+    pub answers_known: bool,
 }
 
 impl Occasions {
@@ -59,6 +61,7 @@ impl Occasions {
             Property::RecoveredPrefix => self.log_opened_again,
             Property::LeaderCompleteness => self.leader_changed,
             Property::IsrCompleteness => self.partition_changed,
+            Property::AnswersByProtocol => self.answers_known,
             _ => true,
         }
     }

@@ -29,6 +29,7 @@ pub mod session_order;
 pub mod session_wire;
 pub mod sightings;
 pub mod snapshot_read;
+pub mod subtrees;
 pub mod topics;
 pub mod topics_served;
 pub mod unexpected_reset;

@@ -11,7 +11,8 @@
 //! connect anew: from then on a session that no server is told of has a time-out and a bound.
 //!
 //! False positives avoided: a frame that came less than `IN_HAND_NS` before the decision may wait
-//! behind it in the server's inbox; a clock may run slow by what the simulator grants it.
+//! behind it in the server's inbox; a clock may run slow by what the simulator grants it; a server that lags may
+//! tell a client of a session that has expired elsewhere (`swarm` seed 89).
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,8 @@ struct Judge<'h> {
     elected: BTreeMap<Process, u64>,
     heard: BTreeMap<(Process, SessionId), Vec<u64>>,
     sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that a leader called overdue before their own client was told that it has them.
+    early: BTreeMap<SessionId, Node>,
 }
 
 impl<'h> Judge<'h> {
@@ -73,6 +76,7 @@ impl<'h> Judge<'h> {
             elected: BTreeMap::new(),
             heard: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            early: BTreeMap::new(),
         }
     }
 
@@ -109,7 +113,8 @@ impl<'h> Judge<'h> {
         self.findings.check(holds, entry.time_ns, [ordinal], || {
             format!("{} granted session {:#x} {granted_ms} ms where {owed_ms} ms are due", entry.node, session.0)
         });
-        let new = Session { timeout_ns: 0, heard_ns: entry.time_ns, proposed: None, has_ended: false };
+        let proposed = self.early.get(&session).copied();
+        let new = Session { timeout_ns: 0, heard_ns: entry.time_ns, proposed, has_ended: false };
         let known = self.sessions.entry(session).or_insert(new);
         known.timeout_ns = owed_ms * MS_NS;
         known.heard_ns = entry.time_ns;
@@ -117,7 +122,10 @@ impl<'h> Judge<'h> {
 
     fn proposed(&mut self, ordinal: u64, entry: &Entry, session: SessionId) {
         let process = (entry.node, entry.incarnation);
-        let Some(known) = self.sessions.get_mut(&session) else { return };
+        let Some(known) = self.sessions.get_mut(&session) else {
+            self.early.insert(session, entry.node);
+            return;
+        };
         known.proposed = Some(entry.node);
         let clocks = self.heard.get(&(process, session)).map_or(&[][..], Vec::as_slice);
         let heard = clocks.iter().rev().find(|clock| **clock + IN_HAND_NS <= entry.clock_ns).copied();
@@ -332,6 +340,21 @@ mod tests {
             script.history.entries[1].fact = Fact::Granted { session: SESSION, asked_ms, granted_ms };
             script.at(10_100, Fact::Ended { session: SESSION, expired: false });
             assert_eq!(check(&script.history).violated, violated, "{asked_ms} {granted_ms}");
+        }
+    }
+
+    #[test]
+    fn a_session_may_end_that_was_called_overdue_before_its_client_heard_of_it() {
+        for (is_proposed, violated) in [(true, 0), (false, 1)] {
+            let mut script = Script::new();
+            script.expires(12_100);
+            let session = SessionId(SESSION.0 + 1);
+            if is_proposed {
+                script.at(12_200, Fact::ExpiryProposed { session });
+            }
+            script.at(12_300, Fact::Granted { session, asked_ms: 2_000, granted_ms: 2_000 });
+            script.at(12_400, Fact::Ended { session, expired: true });
+            assert_eq!(check(&script.history).violated, violated, "{is_proposed}");
         }
     }
 }

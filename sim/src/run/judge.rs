@@ -6,13 +6,16 @@ use std::path::Path;
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
-use crate::checkers::{check_met, protocol, replay_equals_live, right_refusal, session_length, session_wire, topics};
+use crate::checkers::{
+    check_met, protocol, replay_equals_live, right_refusal, session_length, session_wire, subtrees, topics,
+};
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Expected, KafkaHistory};
-use crate::history::sessions::SessionHistory;
+use crate::history::sessions::{Fact, SessionHistory};
+use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{Client, Operation};
 use crate::invariants::model::{Model, Partition, Replica, Role};
@@ -36,6 +39,7 @@ impl Driver<'_> {
     pub(super) fn judge(self) -> Run {
         let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
         let topics = self.clients.topics.as_ref().map(|topics| topics.take_history());
+        let subtrees = self.clients.subtrees.as_ref().map(|subtrees| subtrees.take_history());
         let mut log = self.clients.produce_consume.as_ref().map(|workload| workload.take_history()).unwrap_or_default();
         self.expect(&mut log);
         let after_healing = self.after_healing(&registers);
@@ -54,7 +58,7 @@ impl Driver<'_> {
         self.look_at_trees(&mut watcher);
         let replays = std::mem::take(&mut watcher.replays);
         findings.push(replay_equals_live::check(&replays));
-        let sessions = self.sessions(&watcher);
+        let sessions = self.sessions(&watcher, subtrees.as_ref());
         let mut nodes = std::mem::take(&mut watcher.nodes);
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
@@ -70,12 +74,13 @@ impl Driver<'_> {
         if !coordinator_beyond {
             findings.extend(check_met(&met, &log, &registers));
         }
-        let topics = topics.filter(|_| !coordinator_beyond && self.failure.is_none()).map(|mut topics| {
-            self.expect_of_topics(&mut topics, &watcher, &met);
-            topics
-        });
+        let is_promised = !coordinator_beyond && self.failure.is_none();
+        let topics = topics.filter(|_| is_promised).map(|topics| self.expect_of_topics(topics, &watcher, &met));
+        findings.extend(topics.iter().flat_map(|topics| judge_topics(topics, &met, cut_short)));
+        let subtrees = subtrees.filter(|_| is_promised);
+        findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         let protocol = self.clients.protocol.as_ref().map(|protocol| protocol.take_history());
-        let protocol = protocol.filter(|_| !coordinator_beyond && self.failure.is_none()).map(|mut history| {
+        let protocol = protocol.filter(|_| is_promised).map(|mut history| {
             let is_lost = |note: &FaultNote| {
                 matches!(note, FaultNote::DiskLost(_) | FaultNote::Rotted { .. } | FaultNote::SyncFails(_))
             };
@@ -84,10 +89,7 @@ impl Driver<'_> {
             history
         });
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
-        if let Some(topics) = &topics {
-            let judged = topics::check(topics, &met).into_iter();
-            findings.extend(judged.filter(|one| !cut_short || one.property != Property::Availability));
-        }
+        watcher.occasions.answers_known = subtrees.is_some() || protocol.is_some();
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
             findings.retain(|one| !matches!(one.property, Property::LostWrite | Property::Unseen));
@@ -111,6 +113,7 @@ impl Driver<'_> {
             met,
             topics,
             protocol,
+            subtrees,
         });
         Run { verdict, record, names: self.cluster.names(), topology: self.topology }
     }
@@ -178,7 +181,7 @@ impl Driver<'_> {
     }
 
     /// What is known of sessions, and when they could not be held to anything.
-    fn sessions(&self, watcher: &super::Watcher) -> SessionHistory {
+    fn sessions(&self, watcher: &super::Watcher, subtrees: Option<&SubtreesHistory>) -> SessionHistory {
         let spans = self.injector.struck().iter().filter_map(|struck| {
             let (from_ns, to_ns) = struck.lasted_ns?;
             Some((from_ns, if struck.kind.is_instant() { from_ns } else { to_ns }))
@@ -193,11 +196,18 @@ impl Driver<'_> {
         let (events, secrets) = (watcher.told.take(), watcher.secrets.take());
         let ended_ns = self.cluster.simulation.now_ns();
         let bounds_ms = self.cluster.session_bounds_ms();
-        SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns }
+        let mut sessions = SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns };
+        leave_to_subtrees(&mut sessions, subtrees);
+        sessions
     }
 
     /// Writes down what was promised of the topics that clients created.
-    fn expect_of_topics(&self, topics: &mut TopicsHistory, watcher: &super::Watcher, met: &ClusterHistory) {
+    fn expect_of_topics(
+        &self,
+        mut topics: TopicsHistory,
+        watcher: &super::Watcher,
+        met: &ClusterHistory,
+    ) -> TopicsHistory {
         let brokers = &self.topology.brokers;
         let hits = |note: &FaultNote| note.nodes().iter().any(|node| brokers.values().any(|broker| broker == node));
         let of_brokers = watcher.struck.iter().filter(|(_, note)| hits(note));
@@ -221,6 +231,7 @@ impl Driver<'_> {
             let all: BTreeSet<String> = files.iter().filter_map(directory).collect();
             expected.directories.extend(all.into_iter().map(|name| (*node, name)));
         }
+        topics
     }
 
     /// What clients met, and what disturbed the cluster meanwhile.
@@ -333,6 +344,28 @@ impl Driver<'_> {
             coordinators: coordinators.collect(),
         }
     }
+}
+
+/// Judges what clients did with topics of their own. A run that is cut short may not have come to what is due.
+fn judge_topics(topics: &TopicsHistory, met: &ClusterHistory, cut_short: bool) -> impl Iterator<Item = Findings> {
+    let judged = topics::check(topics, met).into_iter();
+    judged.filter(move |one| !cut_short || one.property != Property::Availability)
+}
+
+/// What clients that own a subtree ask for may deserve other refusals than are known of elsewhere; who asks for
+/// a session that is not its own is to be told that there is none; and where a session was asked for with another
+/// time-out, and no answer came, either may be in force.
+fn leave_to_subtrees(sessions: &mut SessionHistory, subtrees: Option<&SubtreesHistory>) {
+    let Some(subtrees) = subtrees else { return };
+    let theirs: BTreeSet<_> = subtrees.sessions().collect();
+    let (not_theirs, uncertain): (BTreeSet<_>, BTreeSet<_>) =
+        (subtrees.not_theirs().collect(), subtrees.uncertain().collect());
+    sessions.refused.retain(|one| !theirs.contains(&one.session));
+    sessions.entries.retain(|one| match one.fact {
+        Fact::Expelled { session } => !not_theirs.contains(&session),
+        Fact::Granted { session, .. } => !uncertain.contains(&session),
+        _ => true,
+    });
 }
 
 fn inapplicable(occasions: Occasions, beyond_budget: bool, cut_short: bool) -> Vec<Property> {

@@ -47,6 +47,13 @@ pub enum Workload<N = u32> {
         /// Writes of one to four questions per simulated second, of all clients together.
         requests_per_s: N,
     },
+    /// Clients that own a subtree of the coordinator's tree each, and know every answer.
+    Subtrees {
+        /// How many clients.
+        clients: N,
+        /// Requests per simulated second, of all clients together.
+        requests_per_s: N,
+    },
 }
 
 /// What clients do that send unique values and poll them.
@@ -168,7 +175,8 @@ impl Workload {
             | Workload::Registers { clients, .. }
             | Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
-            | Workload::Protocol { clients, .. } => *clients,
+            | Workload::Protocol { clients, .. }
+            | Workload::Subtrees { clients, .. } => *clients,
         }
     }
 
@@ -178,7 +186,8 @@ impl Workload {
             Workload::Registers { .. }
             | Workload::Sessions { .. }
             | Workload::Topics { .. }
-            | Workload::Protocol { .. } => None,
+            | Workload::Protocol { .. }
+            | Workload::Subtrees { .. } => None,
         }
     }
 
@@ -209,7 +218,8 @@ impl Workload {
             | Workload::Registers { clients, .. }
             | Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
-            | Workload::Protocol { clients, .. } => {
+            | Workload::Protocol { clients, .. }
+            | Workload::Subtrees { clients, .. } => {
                 let several = *clients > 1;
                 *clients = clients.div_ceil(2);
                 several
@@ -248,6 +258,13 @@ impl Workload<Drawn> {
             Workload::Protocol { clients, requests_per_s } => {
                 let mut number = |what: &str, of: &Drawn| draws.number(&format!("protocol.{what}"), of) as u32;
                 Workload::Protocol {
+                    clients: number("clients", clients),
+                    requests_per_s: number("requests_per_s", requests_per_s),
+                }
+            }
+            Workload::Subtrees { clients, requests_per_s } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("subtrees.{what}"), of) as u32;
+                Workload::Subtrees {
                     clients: number("clients", clients),
                     requests_per_s: number("requests_per_s", requests_per_s),
                 }

@@ -25,19 +25,19 @@ pub(super) fn edit(met: &ClusterHistory, history: &mut ProtocolHistory, kind: Ta
     let of_request = |exchange: &Exchange| is_frame(exchange) && matches!(exchange.sent, Sent::Request { .. });
     let count = history.exchanges.len();
     let choices: Vec<usize> = match kind {
-        Tamper::DuplicateReply | Tamper::SwapReplies => {
+        Tamper::DuplicateFrame | Tamper::SwapFrames => {
             let is_pair = |at: &usize| {
                 let (one, next) = (&history.exchanges[*at], &history.exchanges[*at + 1]);
                 of_request(one) && of_request(next) && one.client == next.client
             };
             (0..count.saturating_sub(1)).filter(is_pair).collect()
         }
-        Tamper::CorruptReply => {
+        Tamper::CorruptFrame => {
             let is_plain =
                 |at: &usize| is_frame(&history.exchanges[*at]) && error_at(&history.exchanges[*at]).is_some();
             (0..count).filter(is_plain).collect()
         }
-        Tamper::DropReply => {
+        Tamper::DropFrame => {
             let judged = judged_in_time(met, history);
             let is_alone = |at: &usize| {
                 let is_of_write = |one: &&Exchange| {
@@ -51,12 +51,12 @@ pub(super) fn edit(met: &ClusterHistory, history: &mut ProtocolHistory, kind: Ta
     };
     let at = *draw.pick(&choices)?;
     match kind {
-        Tamper::DuplicateReply => history.exchanges[at + 1].came = history.exchanges[at].came.clone(),
-        Tamper::SwapReplies => {
+        Tamper::DuplicateFrame => history.exchanges[at + 1].came = history.exchanges[at].came.clone(),
+        Tamper::SwapFrames => {
             let first = history.exchanges[at].came.clone();
             history.exchanges[at].came = std::mem::replace(&mut history.exchanges[at + 1].came, first);
         }
-        Tamper::CorruptReply => {
+        Tamper::CorruptFrame => {
             let place = error_at(&history.exchanges[at])?;
             let Came::Frame(frame) = &mut history.exchanges[at].came else { return None };
             let mut bytes = frame.to_vec();
@@ -64,7 +64,7 @@ pub(super) fn edit(met: &ClusterHistory, history: &mut ProtocolHistory, kind: Ta
             bytes.get_mut(place..place + 2)?.copy_from_slice(&22_i16.to_be_bytes());
             *frame = bytes.into();
         }
-        Tamper::DropReply => history.exchanges[at].came = Came::Closed,
+        Tamper::DropFrame => history.exchanges[at].came = Came::Closed,
         _ => history.exchanges[at].ended_ns = None,
     }
     Some(())

@@ -8,6 +8,7 @@ pub mod payload;
 pub mod produce_consume;
 pub mod protocol;
 pub mod sessions;
+pub mod subtrees;
 pub mod topics;
 
 use std::time::Duration;

@@ -127,6 +127,7 @@ impl<R: Runtime> Server<R> {
     }
 
     fn attached(&mut self, connection: ConnectionId, applied: &Applied, new: bool, read_only: Option<bool>) {
+        let read_only = read_only.map(is_read_only);
         let response = match &applied.result {
             Ok(Reply::Attached { attachment, password, timeout_ms }) => {
                 let (session, attachment) = (applied.session, *attachment);
@@ -167,5 +168,24 @@ impl<R: Runtime> Server<R> {
         if !client.send(frame.into()) {
             self.close_client(connection);
         }
+    }
+}
+
+/// Whether this server is read-only: never, and not where a client would be content with one either. It goes by
+/// the answer, and writes nothing to a server that says so.
+fn is_read_only(_would_do: bool) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_would_be_content_with_a_read_only_server_is_told_that_it_has_another() {
+        assert_eq!(
+            [Some(true), Some(false), None].map(|asked| asked.map(is_read_only)),
+            [Some(false), Some(false), None]
+        );
     }
 }
