@@ -175,7 +175,7 @@ impl SessionWire {
                 }
                 (None, false) if wire.request.is_none() => {
                     let Ok(request) = ConnectRequest::decode(frame) else { continue };
-                    let asked = at(bytes, Fact::Asked { session: request.session });
+                    let asked = at(bytes, Fact::Asked { session: request.session, asked_ms: request.timeout_ms });
                     tell(Told::Entry(asked));
                     wire.request = Some((request, asked));
                 }

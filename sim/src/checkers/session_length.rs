@@ -49,6 +49,9 @@ pub fn check(history: &SessionHistory) -> Findings {
 
 struct Session {
     timeout_ns: u64,
+    /// The shortest and the longest that its client asked for, which may be in force before it is told so, or
+    /// without that (`swarm` seed 89): the session is judged by whichever excuses more.
+    asked_ns: (u64, u64),
     /// When a server last heard of it from its client.
     heard_ns: u64,
     /// The leader that last called it overdue.
@@ -98,7 +101,13 @@ impl<'h> Judge<'h> {
                 }
             }
             // Whether it is attached before its answer is lost is not to be known: perhaps.
-            Fact::Asked { session } => self.silent_until(ordinal, entry.time_ns, session),
+            Fact::Asked { session, asked_ms } => {
+                self.silent_until(ordinal, entry.time_ns, session);
+                let owed_ns = self.owed_ms(asked_ms) * MS_NS;
+                if let Some(known) = self.sessions.get_mut(&session) {
+                    known.asked_ns = (known.asked_ns.0.min(owed_ns), known.asked_ns.1.max(owed_ns));
+                }
+            }
             Fact::Expelled { .. } => {}
             Fact::Elected => drop(self.elected.insert(process, entry.clock_ns)),
             Fact::ExpiryProposed { session } => self.proposed(ordinal, entry, session),
@@ -106,15 +115,21 @@ impl<'h> Judge<'h> {
         }
     }
 
-    fn granted(&mut self, ordinal: u64, entry: &Entry, session: SessionId, asked_ms: i32, granted_ms: i32) {
+    /// What a client is granted that asks for so much.
+    fn owed_ms(&self, asked_ms: i32) -> u64 {
         let (shortest, longest) = self.history.bounds_ms;
-        let owed_ms = u64::try_from(asked_ms).unwrap_or(0).clamp(shortest, longest.max(shortest));
+        u64::try_from(asked_ms).unwrap_or(0).clamp(shortest, longest.max(shortest))
+    }
+
+    fn granted(&mut self, ordinal: u64, entry: &Entry, session: SessionId, asked_ms: i32, granted_ms: i32) {
+        let owed_ms = self.owed_ms(asked_ms);
         let holds = u64::try_from(granted_ms) == Ok(owed_ms);
         self.findings.check(holds, entry.time_ns, [ordinal], || {
             format!("{} granted session {:#x} {granted_ms} ms where {owed_ms} ms are due", entry.node, session.0)
         });
         let proposed = self.early.get(&session).copied();
-        let new = Session { timeout_ns: 0, heard_ns: entry.time_ns, proposed, has_ended: false };
+        let asked_ns = (u64::MAX, 0);
+        let new = Session { timeout_ns: 0, asked_ns, heard_ns: entry.time_ns, proposed, has_ended: false };
         let known = self.sessions.entry(session).or_insert(new);
         known.timeout_ns = owed_ms * MS_NS;
         known.heard_ns = entry.time_ns;
@@ -131,7 +146,7 @@ impl<'h> Judge<'h> {
         let heard = clocks.iter().rev().find(|clock| **clock + IN_HAND_NS <= entry.clock_ns).copied();
         let last = heard.max(self.elected.get(&process).copied());
         let silent_ns = last.map(|last| entry.clock_ns - last);
-        let timeout_ns = known.timeout_ns;
+        let timeout_ns = known.timeout_ns.min(known.asked_ns.0);
         let holds = silent_ns.is_some_and(|silent_ns| silent_ns >= timeout_ns);
         self.findings.check(holds, entry.time_ns, [ordinal], || {
             let of = format!("{} calls session {:#x} overdue", entry.node, session.0);
@@ -160,7 +175,8 @@ impl<'h> Judge<'h> {
     /// A session is heard of again, or has ended, or the run has.
     fn silent_until(&mut self, ordinal: u64, until_ns: u64, session: SessionId) {
         let Some(known) = self.sessions.get_mut(&session).filter(|known| !known.has_ended) else { return };
-        let (heard_ns, timeout_ns) = (std::mem::replace(&mut known.heard_ns, until_ns), known.timeout_ns);
+        let (heard_ns, timeout_ns) =
+            (std::mem::replace(&mut known.heard_ns, until_ns), known.timeout_ns.max(known.asked_ns.1));
         if until_ns < heard_ns + timeout_ns {
             return;
         }
@@ -306,6 +322,17 @@ mod tests {
         script.at(11_000, Fact::Elected);
         script.expires(12_100);
         assert_eq!(check(&script.history).violated, 1);
+    }
+
+    #[test]
+    fn a_shorter_timeout_that_was_asked_for_may_be_in_force_before_its_client_hears_of_it() {
+        for (asked_ms, violated) in [(900, 0), (4_000, 1)] {
+            let mut script = Script::new();
+            script.at(11_000, Fact::Asked { session: SESSION, asked_ms });
+            script.at(11_000, Fact::Heard { session: SESSION, directly: true });
+            script.expires(12_000);
+            assert_eq!(check(&script.history).violated, violated, "{asked_ms}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum Fact {
     Asked {
         /// The session.
         session: SessionId,
+        /// The time-out that the client asks for.
+        asked_ms: i32,
     },
     /// This process told a client that its session has expired.
     Expelled {

@@ -151,7 +151,7 @@ fn expired(history: &SessionHistory) -> Vec<Expired> {
     for (at, entry) in history.entries.iter().enumerate() {
         match entry.fact {
             Fact::Granted { session, granted_ms, .. } => drop(granted.insert(session, (granted_ms, entry.time_ns))),
-            Fact::Heard { session, directly: true } | Fact::Asked { session } => {
+            Fact::Heard { session, directly: true } | Fact::Asked { session, .. } => {
                 granted.entry(session).and_modify(|(_, heard_ns)| *heard_ns = entry.time_ns);
             }
             Fact::ExpiryProposed { session } => drop(proposed.insert(session, at)),

@@ -23,7 +23,7 @@ use crate::base::ids::{BrokerEpoch, ControllerEpoch, SessionId, TopicId, Zxid};
 use crate::base::znode::{Acl, CreateMode, ErrorCode, Stat};
 use crate::client::coordinator::{Config, CoordinatorClient, CoordinatorError, SessionState};
 use crate::controller::metadata::Endpoint;
-use crate::controller::{LastShutdown, Lineage, Registration};
+use crate::controller::{LastShutdown, Registration};
 use crate::runtime::{Runtime, select, watch};
 use crate::wire::zookeeper::{MultiResult, WatchEvent};
 
@@ -94,6 +94,14 @@ struct Session<'a, R: Runtime> {
     registered: watch::Sender<bool>,
 }
 
+/// A registration that was tried.
+#[derive(Clone, Copy)]
+struct Attempt {
+    broker_epoch: BrokerEpoch,
+    /// What it says of the incarnation before.
+    shutdown: LastShutdown,
+}
+
 impl<R: Runtime> Session<'_, R> {
     async fn pump(&self, mut events: mpsc::UnboundedReceiver<WatchEvent>) {
         let own = broker::path(self.plane.own());
@@ -146,11 +154,11 @@ impl<R: Runtime> Session<'_, R> {
         &self,
         partitions: &impl MetadataSink<R>,
         past: &mut Past,
-        noted: &mut Option<Lineage>,
+        noted: &mut Option<Attempt>,
     ) -> Result<(), Failed> {
         self.make_parents().await?;
-        let (created, lineage) = self.register(past, noted).await?;
-        self.begin(partitions, past, lineage).await?;
+        let (created, attempt) = self.register(past, noted).await?;
+        self.begin(partitions, attempt).await?;
         loop {
             match self.client.exists(broker::path(self.plane.own()), true).await {
                 Ok(Some(stat)) if stat.czxid == created.0 => self.registration_changed.notified().await,
@@ -162,13 +170,12 @@ impl<R: Runtime> Session<'_, R> {
         }
     }
 
-    /// From here on this broker runs as the last incarnation of `lineage`.
-    async fn begin(&self, partitions: &impl MetadataSink<R>, past: &mut Past, lineage: Lineage) -> Result<(), Failed> {
-        let (plane, broker, broker_epoch) = (self.plane, self.plane.own(), lineage.last());
-        let clean = past.shutdown == LastShutdown::Clean;
+    /// From here on this broker runs as the incarnation that it registered.
+    async fn begin(&self, partitions: &impl MetadataSink<R>, attempt: Attempt) -> Result<(), Failed> {
+        let (plane, broker, broker_epoch) = (self.plane, self.plane.own(), attempt.broker_epoch);
+        let clean = attempt.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
         boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
-        *past = Past::alive(lineage);
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
         runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
         partitions.registered(broker_epoch);
@@ -212,31 +219,34 @@ impl<R: Runtime> Session<'_, R> {
     }
 
     /// Creates the registration, in place of one that an earlier session of this broker left
-    /// (Settled 4). Gives its creation's zxid, and the lineage that the disk holds.
+    /// (Settled 4). Gives its creation's zxid.
     ///
     /// What an ambiguous attempt has left is recognised by its owner and by the incarnation that was noted
     /// last: whoever registers as one that the disk does not name could be elected, lose its power, and
-    /// come back as one that has nothing to do with it (`swarm` seed 1046).
-    async fn register(&self, past: &Past, noted: &mut Option<Lineage>) -> Result<(Zxid, Lineage), Failed> {
+    /// come back as one that has nothing to do with it (`swarm` seed 1046). So could one whose session expires before
+    /// it hears of its registration: what is noted is its past from then on, come of it what may (seed 102).
+    async fn register(&self, past: &mut Past, noted: &mut Option<Attempt>) -> Result<(Zxid, Attempt), Failed> {
         let (own, path) = (self.plane.own(), broker::path(self.plane.own()));
         self.client.sync(&*path).await?;
         let stale = self.client.exists(&*path, false).await?;
-        if let (Some(stat), Some(lineage)) = (stale.filter(|stat| self.owns(stat)), &*noted) {
+        if let (Some(stat), Some(attempt)) = (stale.filter(|stat| self.owns(stat)), *noted) {
             let (data, _) = self.client.get_data(&*path, false).await?;
             let left = broker::decode(own, BrokerEpoch(stat.czxid), &data)?;
-            if left.broker_epoch == lineage.last() {
-                return Ok((Zxid(stat.czxid), lineage.clone()));
+            if left.broker_epoch == attempt.broker_epoch {
+                return Ok((Zxid(stat.czxid), attempt));
             }
         }
         let taken = self.client.set_data(broker_epoch::path(own), bytes::Bytes::new(), None).await?;
         let lineage = past.continued(BrokerEpoch(taken.mzxid));
         let (runtime, config) = (&self.plane.shared.runtime, &self.plane.shared.config);
         incarnation::write(runtime, &config.log_directory, &lineage).await.map_err(Unfit::from)?;
-        *noted = Some(lineage.clone());
-        let data = broker::encode(&self.registration(past, lineage.last()), runtime.wall_clock_ms());
+        let registration = self.registration(past, lineage.last());
+        let attempt = Attempt { broker_epoch: registration.broker_epoch, shutdown: registration.shutdown };
+        (*noted, *past) = (Some(attempt), Past::alive(lineage));
+        let data = broker::encode(&registration, runtime.wall_clock_ms());
         let ops = writes::registration(own, data, taken.version, stale.map(|stat| stat.version));
         match self.client.multi(ops).await?.last() {
-            Some(MultiResult::Create2 { stat, .. }) => Ok((Zxid(stat.czxid), lineage)),
+            Some(MultiResult::Create2 { stat, .. }) => Ok((Zxid(stat.czxid), attempt)),
             _ => Err(CoordinatorError::Refused(ErrorCode::MarshallingError).into()),
         }
     }
