@@ -155,6 +155,12 @@ impl<R: Runtime> Cluster<R> {
         Ok(opened)
     }
 
+    /// Opens a new connection to the broker at `address` when the next one is needed: whoever listened there is
+    /// gone. What is under way on the old one goes on.
+    pub fn forget(&self, address: &Address) {
+        lock(&self.inner.connections).remove(address);
+    }
+
     /// How long to wait before attempt number `attempt` + 1: exponential, with jitter (KIP-580).
     #[must_use]
     pub fn backoff(&self, attempt: u32) -> Duration {

@@ -42,7 +42,7 @@ pub enum Call {
         name: NameIndex,
     },
     /// Every broker of the cluster was asked, again and again, until it knew the topic by the id that its
-    /// creation had told.
+    /// creation had told; then its leaders, until they served it.
     Settle {
         /// Its name.
         name: NameIndex,

@@ -348,7 +348,8 @@ impl Worker {
         Err(Retired)
     }
 
-    /// Asks every broker until it knows the topic as it was created.
+    /// Asks every broker until it knows the topic as it was created, and each leader until it serves its partition:
+    /// a disk may be slow (`swarm` seed 40083).
     async fn settle(&self, incarnation: &Incarnation) -> bool {
         let op = self.invoke(Call::Settle { name: incarnation.name });
         let patience = if self.is_healed() { SETTLES_HEALED } else { SETTLES };
@@ -360,8 +361,21 @@ impl Worker {
                 return false;
             }
         }
+        if timeout_at(&self.runtime, deadline, self.ask_until_served(incarnation)).await.is_err() {
+            self.complete(op, Outcome::Failed);
+            return false;
+        }
         self.complete(op, Outcome::Ok(Reply::Done));
         true
+    }
+
+    async fn ask_until_served(&self, incarnation: &Incarnation) {
+        let mut consumer = Consumer::new(self.cluster.clone(), ConsumerConfig::default());
+        let partitions = (0..incarnation.partitions).map(|at| TopicPartition::new(incarnation.topic.clone(), at));
+        let asked: Vec<_> = partitions.map(|partition| (partition, OffsetSpec::Latest)).collect();
+        while !consumer.list_offsets(&asked).await.values().all(Result::is_ok) {
+            self.runtime.sleep(AGAIN).await;
+        }
     }
 
     async fn ask_until_known(&self, broker: &Address, incarnation: &Incarnation) {

@@ -1,7 +1,7 @@
 //! What the tasks of the cluster plane share, and its named limits.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -10,7 +10,7 @@ use super::controller::Command;
 use super::updates::Update;
 use crate::base::address::Address;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch};
-use crate::broker::shared::Shared;
+use crate::broker::shared::{Shared, lock};
 use crate::client::config::ClientConfig;
 use crate::client::coordinator::CoordinatorClient;
 use crate::client::{Cluster, Connection, RequestFailed};
@@ -51,6 +51,8 @@ pub struct Plane<R: Runtime> {
     messages: Cluster<R>,
     /// Connections for clients' requests, which may take long and must not hold up messages.
     forwards: Cluster<R>,
+    /// The incarnation to which the last of them went.
+    forwarded_to: Mutex<Option<(BrokerId, BrokerEpoch)>>,
 }
 
 impl<R: Runtime> Plane<R> {
@@ -71,6 +73,7 @@ impl<R: Runtime> Plane<R> {
         Plane {
             messages: connections(MESSAGE_TIMEOUT),
             forwards: connections(ClientConfig::default().request_timeout),
+            forwarded_to: Mutex::default(),
             shared,
             advertised,
             controller,
@@ -139,9 +142,20 @@ impl<R: Runtime> Plane<R> {
         }
     }
 
-    /// A connection for a client's request to the broker at `address`.
-    pub async fn forwarding(&self, address: &Address) -> Result<Arc<Connection<R>>, RequestFailed> {
-        self.forwards.connection_to(address).await
+    /// A connection for a client's request to `broker`. One to an incarnation that is gone may not have broken yet:
+    /// nobody tells of a power failure (`swarm` seed 40143).
+    pub async fn forwarding(&self, broker: BrokerId) -> Result<Arc<Connection<R>>, RequestFailed> {
+        let unknown = || RequestFailed::NotSent(format!("broker {broker} is not known"));
+        let (address, broker_epoch) = {
+            let cache = self.shared.metadata();
+            let metadata = cache.metadata().brokers.get(&broker).ok_or_else(unknown)?;
+            (address(metadata).ok_or_else(unknown)?, metadata.broker_epoch)
+        };
+        let before = lock(&self.forwarded_to).replace((broker, broker_epoch));
+        if before.is_some_and(|before| before != (broker, broker_epoch)) {
+            self.forwards.forget(&address);
+        }
+        self.forwards.connection_to(&address).await
     }
 }
 

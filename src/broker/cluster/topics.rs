@@ -399,8 +399,7 @@ async fn forward<R: Runtime>(
     header: &RequestHeader,
     request: KafkaRequest,
 ) -> Result<Response, ErrorCode> {
-    let address = plane.address_of(controller).ok_or(ErrorCode::NotController)?;
-    let sent = async { plane.forwarding(&address).await?.send_version(header.version, &request).await?.await };
+    let sent = async { plane.forwarding(controller).await?.send_version(header.version, &request).await?.await };
     sent.await.map_err(|error| {
         tracing::info!(%controller, %error, "a request was not answered by the controller");
         // Not sent: the client finds the controller and asks again. Else nobody knows.
