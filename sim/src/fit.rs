@@ -7,7 +7,7 @@ use wyrdlog::base::ids::TopicPartition;
 
 use crate::file_error::nearest;
 use crate::scenario::{Plan, Workload};
-use crate::schedule::{Target, Trigger};
+use crate::schedule::{FaultEvent, Target, Trigger};
 
 /// What the schedule of `plan` names that is not there, with the nearest that is. The first such thing.
 pub fn check(plan: &Plan) -> Result<(), String> {
@@ -17,11 +17,28 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             _ => Ok(()),
         };
         let mut targets = fault.action.targets().iter();
+        let waits_for = waits_for.and_then(|()| check_line(&plan.schedule.faults, fault));
         let named = waits_for.and_then(|()| targets.try_for_each(|target| check_target(plan, target)));
         let at = at + 1;
         named.map_err(|message: String| format!("[[fault]] number {at} can never strike: {message}"))?;
     }
     Ok(())
+}
+
+/// Whether the faults that this one is behind come to an end.
+fn check_line(faults: &[FaultEvent], fault: &FaultEvent) -> Result<(), String> {
+    let before = |one: &FaultEvent| {
+        let id = one.behind?;
+        (0..).zip(faults).find(|(place, other)| other.id.unwrap_or(*place) == id).map(|(_, other)| other)
+    };
+    let line = std::iter::successors(before(fault), |one| before(one)).take(faults.len());
+    if line.count() < faults.len() {
+        return Ok(());
+    }
+    Err(format!(
+        "it waits for itself, behind = {}: take that away, or name one that waits for nobody",
+        fault.behind.unwrap_or(0)
+    ))
 }
 
 fn check_target(plan: &Plan, target: &Target) -> Result<(), String> {
@@ -80,7 +97,7 @@ pub fn check_partition(plan: &Plan, name: &TopicPartition) -> Result<(), String>
 mod tests {
     use super::*;
     use crate::scenario::Scenario;
-    use crate::schedule::{Action, FaultEvent, Happening, parse_partition};
+    use crate::schedule::{Action, Happening, parse_partition};
 
     fn standard() -> Plan {
         let scenario = Scenario::parse(include_str!("../scenarios/standard.toml")).expect("it comes with the program");
@@ -129,6 +146,26 @@ mod tests {
         };
         assert_eq!(told(when("cached-1"), "controller"), Ok(()));
         assert!(told(when("cached-7"), "controller").expect_err("absent").contains("cached-2"));
+    }
+
+    #[test]
+    fn a_fault_that_waits_for_itself_is_told() {
+        let behind = |all: &[Option<u32>]| {
+            let mut plan = standard();
+            let action = || Action::Pause { target: "broker(1)".parse().expect("it is there") };
+            let fault = |behind: &Option<u32>| {
+                let (when, behind) = (Trigger::At { at_ms: 1 }, *behind);
+                FaultEvent { id: None, behind, when, action: action(), for_ms: None }
+            };
+            plan.schedule.faults = all.iter().map(fault).collect();
+            check(&plan)
+        };
+        assert_eq!(behind(&[None, Some(0), Some(1)]), Ok(()));
+        assert_eq!(behind(&[Some(9), Some(0)]), Ok(()), "what is not there is not waited for");
+        for circular in [&[Some(0)][..], &[Some(1), Some(0)], &[None, Some(2), Some(1)]] {
+            let said = behind(circular).expect_err("it never strikes");
+            assert!(said.contains("it waits for itself"), "{said}");
+        }
     }
 
     #[test]

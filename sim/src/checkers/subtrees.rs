@@ -148,6 +148,12 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether a stretch in which nothing is disturbed was long enough for an answer, between then and then.
+    fn had_time(&self, since_ns: u64, ended_ns: u64) -> bool {
+        let is_long = |(from_ns, to_ns): &(u64, u64)| since_ns.max(*from_ns) + ANSWERS_NS <= ended_ns.min(*to_ns);
+        self.calm.iter().any(is_long)
+    }
+
     /// When the server's first frame came.
     fn greeted_ns(&self, index: ConnectionIndex) -> Option<u64> {
         let entries = &self.history.connections[index as usize].entries;

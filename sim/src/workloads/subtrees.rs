@@ -35,6 +35,8 @@ const ROUNDS_MAX: u64 = 8;
 const CONNECTIONS_MAX: u64 = 5;
 /// After so long a client does not wait for answers any more.
 pub const PATIENCE: Duration = Duration::from_secs(4);
+/// So long it waits now and then, while its session lives.
+const LONG_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -185,7 +187,7 @@ impl Worker {
             for _ in 0..=self.below(PIPELINED_MAX) {
                 wire.send(names.draw(|bound| self.below(bound))).await;
             }
-            let is_answered = wire.answered(PATIENCE).await;
+            let is_answered = self.answered(&mut wire, beat).await;
             names.learn(&wire.paths);
             wire.paths.clear();
             if !is_answered {
@@ -198,6 +200,22 @@ impl Worker {
         }
         self.seen = self.seen.max(wire.seen);
         self.leave(wire, held).await
+    }
+
+    /// Waits until all is answered, now and then for long, with a living session: what a server has forgotten is
+    /// never answered. Says whether it is.
+    async fn answered(&mut self, wire: &mut Wire, beat: Duration) -> bool {
+        if self.below(4) != 0 {
+            return wire.answered(PATIENCE).await;
+        }
+        let until = self.runtime.now() + LONG_PATIENCE;
+        while !wire.answered(beat).await {
+            if !wire.is_open() || self.is_over() || self.runtime.now() >= until {
+                return false;
+            }
+            wire.send(Request::Ping).await;
+        }
+        true
     }
 
     /// Ends a connection: with the session, or without a word.

@@ -387,6 +387,16 @@ fn silence_and_hanging_up_are_wrong_only_where_nothing_disturbs() {
 }
 
 #[test]
+fn what_was_asked_under_faults_is_answered_once_they_are_over_or_the_connection_ends() {
+    let waits = |step: Step| {
+        let mut met = met();
+        met.disturbances.push(Disturbance { from_ns: 9 * S, to_ns: 14 * S, nodes: Vec::new() });
+        check(&Script::rooted().sends(set("", -1)).after(8 * S).step(step).history, &met).violated
+    };
+    assert_eq!([waits(Step::GaveUp), waits(Step::Closed)], [1, 0]);
+}
+
+#[test]
 fn after_an_unknown_outcome_a_subtree_is_judged_no_further() {
     let script = Script::rooted().sends(set("", -1)).step(Step::GaveUp);
     let again = script.opened(Purpose::Work(0), Some(hello(SESSION))).greeted(&granted(SESSION));

@@ -10,6 +10,7 @@ use wyrdlog::wire::zookeeper::{MultiResult, ReplyHeader, Request, Response, Serv
 use super::model::{At, Tree};
 use super::{ANSWERS_NS, Judge, Judged};
 use crate::history::subtrees::{ConnectionIndex, Step};
+use crate::observed::seconds;
 
 /// What is known of a subtree.
 #[derive(Default)]
@@ -276,6 +277,15 @@ impl<'h> Work<'_, 'h, '_> {
             if !is_closed && ended_ns.is_some_and(|at_ns| at_ns >= last_ns + ANSWERS_NS) {
                 self.judge.misses(self.index, last_ns, ended_ns, || "the server did not end it".to_owned());
             }
+            return;
+        }
+        // A connection that is open and says nothing: what was asked under faults has to be answered once they are over.
+        if let (Some(first), Some(at_ns), false) = (self.asked.front(), ended_ns, is_closed)
+            && self.judge.had_time(first.time_ns, at_ns)
+        {
+            let (asked_ns, request) = (first.time_ns, first.request.clone());
+            let asked = move || format!("{request:?}, asked at {}, was never answered", seconds(asked_ns));
+            self.judge.holds(self.index, at_ns, false, asked);
             return;
         }
         let oldest = self.asked.iter().map(|asked| asked.time_ns).chain(self.pings.iter().copied()).min();
