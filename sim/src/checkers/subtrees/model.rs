@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wyrdlog::base::znode::{Acl, ErrorCode, EventKind, Permissions, Stat};
+use wyrdlog::base::znode::{Acl, AuthId, ErrorCode, EventKind, Permissions, Stat};
 use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, MultiResult, Request, Response, SetWatches};
 
 /// An event that is due.
@@ -83,10 +83,28 @@ fn is_valid(path: &str) -> bool {
     path == "/" || path.strip_prefix('/').is_some_and(|names| names.split('/').all(is_name)) && !path.contains(is_odd)
 }
 
-/// The list as it is kept, if it is one: nobody has authenticated, and no scheme but `world` is served.
+fn is_world(one: &Acl) -> bool {
+    &*one.id.scheme == "world" && &*one.id.id == "anyone"
+}
+
+/// Whether it names somebody: all, who knows a password, or who is at an address. Nobody has authenticated, so that
+/// `auth` is nobody.
+fn is_somebody(one: &Acl) -> bool {
+    let is_address = |text: &str| {
+        let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+        let parts: Vec<Option<u8>> = address.split('.').map(|part| part.parse().ok()).collect();
+        parts.len() == 4 && parts.iter().all(Option::is_some) && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
+    };
+    match &*one.id.scheme {
+        "digest" => one.id.id.split(':').count() == 2,
+        "ip" => is_address(&one.id.id),
+        _ => is_world(one),
+    }
+}
+
+/// The list as it is kept, if it is one.
 fn kept(acl: &[Acl]) -> Result<Vec<Acl>, ErrorCode> {
-    let is_world = |one: &Acl| &*one.id.scheme == "world" && &*one.id.id == "anyone";
-    if acl.is_empty() || !acl.iter().all(is_world) {
+    if acl.is_empty() || !acl.iter().all(is_somebody) {
         return Err(ErrorCode::InvalidAcl);
     }
     let mut kept: Vec<Acl> = Vec::new();
@@ -122,8 +140,19 @@ impl Node {
         }
     }
 
+    /// Who may not change the list is not shown the hashes of passwords.
+    fn shown(&self, one: &Acl) -> Acl {
+        let mut shown = one.clone();
+        if &*one.id.scheme == "digest" && self.permit(Permissions::ADMIN).is_err() {
+            let user = one.id.id.split(':').next().unwrap_or_default();
+            shown.id = AuthId::new("digest", format!("{user}:x"));
+        }
+        shown
+    }
+
     fn permit(&self, wanted: Permissions) -> Result<(), ErrorCode> {
-        let is_permitted = self.acl.iter().any(|one| one.permissions.0 & wanted.0 != 0);
+        // Clients have no passwords, and are nowhere in particular.
+        let is_permitted = self.acl.iter().any(|one| is_world(one) && one.permissions.0 & wanted.0 != 0);
         if is_permitted { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 }
@@ -368,7 +397,8 @@ impl Tree {
 
     fn get_acl(&self, path: &str) -> Result<Response, Vec<ErrorCode>> {
         let either = Permissions(Permissions::READ.0 | Permissions::ADMIN.0);
-        let acl = self.read(path, |node| node.permit(either).map(|()| node.acl.clone()))?;
+        let shown = |node: &Node| node.acl.iter().map(|one| node.shown(one)).collect();
+        let acl = self.read(path, |node| node.permit(either).map(|()| shown(node)))?;
         Ok(Response::Acl { acl, stat: self.stat(path) })
     }
 

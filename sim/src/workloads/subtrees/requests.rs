@@ -158,7 +158,7 @@ fn data(below: Below<'_>) -> Option<Bytes> {
 
 fn acl(below: Below<'_>) -> Vec<Acl> {
     let of = |scheme: &str, id: &str| Acl { permissions: Permissions::ALL, id: AuthId::new(scheme, id) };
-    match below(10) {
+    match below(15) {
         0 => Vec::new(),
         1 => vec![of("world", "somebody")],
         2 => vec![of("auth", "")],
@@ -166,6 +166,11 @@ fn acl(below: Below<'_>) -> Vec<Acl> {
         4 => vec![Acl::world(Permissions(31 - (1 << below(5))))],
         5 => vec![Acl::world(Permissions::READ), Acl::world(Permissions(30))],
         6 => vec![of("nobodys-scheme", "x")],
+        7 => vec![Acl::world(Permissions::READ), of("digest", "user:hash")],
+        8 => vec![of("digest", "user:hash"), Acl::world(Permissions(30))],
+        9 => vec![of("digest", ["user", "a:b:c", "user:hash"][below(3) as usize])],
+        10 => vec![Acl::world(Permissions(15)), of("ip", ["203.0.113.0/24", "203.0.113.7"][below(2) as usize])],
+        11 => vec![Acl::open()[0].clone(), of("ip", ["203.0.113.0/33", "203.0.113"][below(2) as usize])],
         _ => Acl::open(),
     }
 }
