@@ -231,6 +231,7 @@ mod tests {
             let voters = voters(&(1..=size).collect::<Vec<_>>()).expect("a valid ensemble");
             assert!(2 * voters.quorum() > size as usize, "{size}");
             assert!(2 * (voters.quorum() - 1) <= size as usize, "{size}");
+            assert_eq!(voters.is_single(), size == 1);
         }
     }
 

@@ -212,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_noted_before_an_index_was_read_back_is_not_noted_twice() {
+        let mut index = example();
+        index.resume_at(29);
+        index.note(place(19, 100, 100, 2_000), 0);
+        index.note(place(29, 200, 100, 2_000), 0);
+        assert_eq!(index.encode_offsets(), {
+            let mut before = example();
+            before.resume_at(29);
+            before.encode_offsets()
+        });
+        assert_eq!(index.lookup_time(2_001), Some(TimeEntry { timestamp_ms: 1_001, relative_offset: 29 }));
+        index.note(place(39, 300, 100, 2_000), 0);
+        assert_eq!(index.encode_offsets()[8..], [0, 0, 0, 39, 0, 0, 1, 44]);
+    }
+
+    #[test]
     fn an_index_reads_back_as_written_and_stops_at_disorder() {
         let index = example();
         let (offsets, times) = (index.encode_offsets(), index.encode_times());

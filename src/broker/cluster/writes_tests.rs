@@ -149,3 +149,10 @@ fn a_committed_write_tells_its_zxid() {
     assert_eq!(outcome(true, &results), Outcome::Committed { zxid: Zxid(77) });
     assert_eq!(outcome(true, &Ok(vec![MultiResult::Check])), Outcome::Unknown);
 }
+
+#[test]
+fn a_longer_name_takes_more_of_a_request() {
+    let differs = |count: &usize| fits("t", *count, 1) && !fits(&"t".repeat(249), *count, 1);
+    assert!((1..20_000).any(|count| differs(&count)));
+    assert!((1..20_000).all(|count| fits("t", count, 1) || !fits("tt", count, 1)));
+}

@@ -143,12 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_incarnations_is_refused() {
+    fn a_set_without_incarnations_and_a_newer_version_are_refused() {
         let kafkas = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1,2]}"#;
         let short =
             br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[1],"isr_broker_epochs":[]}"#;
         let eligible = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[],"isr_broker_epochs":[],"eligible_leaders":[3],"eligible_leaders_broker_epochs":[],"last_known_leader":null}"#;
-        for data in [&kafkas[..], short, eligible, b"null"] {
+        let newer = String::from_utf8(encode(&state(), ControllerEpoch(9)).to_vec()).expect("text");
+        let newer = newer.replace("\"version\":1", "\"version\":99");
+        for data in [&kafkas[..], short, eligible, b"null", newer.as_bytes()] {
             let error = decode(&TopicPartition::new("t", 5), vec![], 0, data).expect_err("bad");
             assert_eq!(&*error.path, "/brokers/topics/t/partitions/5/state");
         }
