@@ -210,7 +210,8 @@ impl<R: Runtime, C: ClusterApi> Connection<R, C> {
 
     /// When to look again.
     fn check_idle(&self, now: Instant, moved_at: Instant) -> Result<Instant, Ended> {
-        let awaits_answer = !self.in_flight.is_empty() && self.outgoing.is_empty();
+        // One that is ending is not read, so that nobody would notice that its client has gone.
+        let awaits_answer = self.ending.is_none() && !self.in_flight.is_empty() && self.outgoing.is_empty();
         match now.since(moved_at) >= IDLE_MAX {
             true if awaits_answer => Ok(now + IDLE_MAX),
             true => Err(Ended::Idle),

@@ -14,6 +14,7 @@ use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
 use crate::history::kafka::{Expected, KafkaHistory};
+use crate::history::protocol::ProtocolHistory;
 use crate::history::sessions::{Fact, SessionHistory};
 use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
@@ -79,15 +80,7 @@ impl Driver<'_> {
         findings.extend(topics.iter().flat_map(|topics| judge_topics(topics, &met, cut_short)));
         let subtrees = subtrees.filter(|_| is_promised);
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
-        let protocol = self.clients.protocol.as_ref().map(|protocol| protocol.take_history());
-        let protocol = protocol.filter(|_| is_promised).map(|mut history| {
-            let is_lost = |note: &FaultNote| {
-                matches!(note, FaultNote::DiskLost(_) | FaultNote::Rotted { .. } | FaultNote::SyncFails(_))
-            };
-            let lost = watcher.struck.iter().find(|(_, note)| is_lost(note));
-            history.void_from_ns = lost.map_or(u64::MAX, |(time_ns, _)| *time_ns);
-            history
-        });
+        let protocol = self.protocol(&watcher).filter(|_| is_promised);
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
         watcher.occasions.answers_known = subtrees.is_some() || protocol.is_some();
         if cut_short && self.has_final_reads {
@@ -232,6 +225,17 @@ impl Driver<'_> {
             expected.directories.extend(all.into_iter().map(|name| (*node, name)));
         }
         topics
+    }
+
+    /// What clients asked that speak every version, and until when their own logs are promised.
+    fn protocol(&self, watcher: &super::Watcher) -> Option<ProtocolHistory> {
+        let mut history = self.clients.protocol.as_ref()?.take_history();
+        let is_lost = |note: &FaultNote| {
+            matches!(note, FaultNote::DiskLost(_) | FaultNote::Rotted { .. } | FaultNote::SyncFails(_))
+        };
+        let lost = watcher.struck.iter().find(|(_, note)| is_lost(note));
+        history.void_from_ns = lost.map_or(u64::MAX, |(time_ns, _)| *time_ns);
+        Some(history)
     }
 
     /// What clients met, and what disturbed the cluster meanwhile.
