@@ -18,6 +18,7 @@ pub mod invariants;
 pub mod links;
 pub mod narrate;
 pub mod observed;
+pub mod occasions;
 pub mod probes;
 pub mod product;
 pub mod run;

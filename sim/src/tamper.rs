@@ -352,7 +352,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::StallPartition => stall_partition(&mut edited, &mut draw),
         Tamper::ResetConsumer => reset_consumer(&mut edited.kafka, &mut draw),
         Tamper::MoveRecord => move_record(&mut edited.kafka, &mut draw),
-        Tamper::AdvanceStart => advance_start(&mut edited.entries, &mut draw),
+        Tamper::AdvanceStart => advance_start(&mut edited.entries, &edited.kafka, &mut draw),
         Tamper::ClaimDamage => claim_damage(&mut edited.entries, &mut draw),
         Tamper::ShrinkMinInSync => expose_below_min_in_sync(&mut edited.entries, &mut draw),
         Tamper::DropAppend | Tamper::DuplicateAppend | Tamper::SwapAppends | Tamper::CorruptAppend => {
@@ -391,7 +391,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
         Tamper::StallFailover => met::stall_failover(&mut edited, &mut draw),
         Tamper::StallHandOver => met::stall_hand_over(&mut edited, &mut draw),
-        Tamper::DropLookup => met::drop_lookup(&mut edited.kafka, &mut draw),
+        Tamper::DropLookup => met::drop_lookup(&edited.met, &mut edited.kafka, &mut draw),
         Tamper::ReviveRecord => topics::revive_record(edited.topics.as_mut()?, &mut draw),
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),
         Tamper::CorruptTopicRefusal => topics::corrupt_refusal(edited.topics.as_mut()?, &mut draw),
@@ -460,11 +460,21 @@ fn move_record(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
 }
 
 /// Directly behind an append within the first exposed records, before anything could be retained.
-fn advance_start(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
+/// Where something is promised of the partition, and retention cannot have decided upon a longer log.
+fn advance_start(entries: &mut Vec<Entry>, kafka: &KafkaHistory, draw: &mut Draw) -> Option<()> {
+    let is_promised =
+        |name: &TopicPartition| (0..).zip(&kafka.partitions).any(|(at, known)| known == name && !kafka.is_beyond(at));
+    let mut truncated: BTreeSet<(Node, &TopicPartition)> = BTreeSet::new();
+    for entry in entries.iter() {
+        if let Entry::Event(Observed { node, event: Event::Log(name, LogEvent::Truncated { .. }), .. }) = entry {
+            truncated.insert((*node, name));
+        }
+    }
     let moved = |entry: &Entry| {
         let Entry::Event(observed) = entry else { return None };
         let Event::Log(name, LogEvent::Appended { log_end, .. }) = &observed.event else { return None };
-        Some((observed.clone(), name.clone(), *log_end))
+        let is_judged = is_promised(name) && !truncated.contains(&(observed.node, name));
+        is_judged.then(|| (observed.clone(), name.clone(), *log_end))
     };
     let appends: Vec<usize> = (0..entries.len()).filter(|at| moved(&entries[*at]).is_some()).collect();
     let at = *draw.pick(&appends)?;
@@ -506,8 +516,8 @@ fn expose_below_min_in_sync(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option
     Some(())
 }
 
-/// Values acknowledged with acks=all, above the log start, that the final phase of their
-/// partition returned: (partition, offset, value), ascending.
+/// Values acknowledged with acks=all, above the log start of a partition of which something is promised, that the
+/// final phase returned: (partition, offset, value), ascending.
 fn committed_and_read(history: &KafkaHistory) -> Vec<(u16, i64, u64)> {
     let mut read = BTreeSet::new();
     for operation in &history.operations {
@@ -522,7 +532,8 @@ fn committed_and_read(history: &KafkaHistory) -> Vec<(u16, i64, u64)> {
         ) => Some((partition, *offset, value)),
         _ => None,
     });
-    let mut both: Vec<_> = acknowledged.filter(|one| read.contains(one) && one.1 >= history.log_start(one.0)).collect();
+    let is_promised = |partition, offset| !history.is_beyond(partition) && offset >= history.log_start(partition);
+    let mut both: Vec<_> = acknowledged.filter(|one| read.contains(one) && is_promised(one.0, one.1)).collect();
     both.sort_unstable();
     both
 }

@@ -29,6 +29,7 @@ use crate::history::coordinator::{PathIndex, Register};
 use crate::history::sessions::{Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
+use crate::occasions::Occasions;
 use crate::schedule::TriggerTracker;
 use crate::tamper::Entry;
 use crate::verdict::Property;
@@ -39,33 +40,6 @@ const REPLAYED_ENTRIES: u64 = 700;
 
 /// A process that is seen again was down for at most so long, unless a fault kept it down.
 const RESTART_NS: u64 = 3_000_000_000;
-
-/// What must have happened at all before a property can be evaluated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Occasions {
-    /// A later life of a broker found records in a log.
-    pub log_opened_again: bool,
-    /// A partition's leader changed.
-    pub leader_changed: bool,
-    /// A partition's state changed.
-    pub partition_changed: bool,
-    /// Clients were at work that know every answer, and what they were answered could be judged.
-    pub answers_known: bool,
-}
-
-impl Occasions {
-    /// Whether there was occasion to evaluate `property`.
-    #[must_use]
-    pub fn allow(self, property: Property) -> bool {
-        match property {
-            Property::RecoveredPrefix => self.log_opened_again,
-            Property::LeaderCompleteness => self.leader_changed,
-            Property::IsrCompleteness => self.partition_changed,
-            Property::AnswersByProtocol => self.answers_known,
-            _ => true,
-        }
-    }
-}
 
 /// The state of whoever watches.
 pub struct Watcher {

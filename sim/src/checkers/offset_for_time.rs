@@ -11,8 +11,6 @@
 //! for nine seconds), nothing is missed. That could hide a leader that overlooks records under faults alone. Of a compressed batch the product answers the first offset, as its
 //! documentation says, so that what is found may lie before the record, and is not compared itself.
 
-use wyrdlog::base::ids::TopicPartition;
-
 use super::sightings::{Sighting, Sightings, describe};
 use crate::history::OpId;
 use crate::history::cluster::{ClusterHistory, Disturbance};
@@ -42,16 +40,18 @@ pub fn check(met: &ClusterHistory, history: &KafkaHistory) -> Findings {
                 format!("{} found offset {offset}, whose record is older", describe(history, op))
             });
         }
-        if !may_be_stale(met, history.partitions.get(usize::from(partition)), operation.ended_ns()) {
+        if !may_be_stale(met, history, operation) {
             first(&mut findings, history, op, operation, of_partition.iter().filter(is_young));
         }
     }
     findings
 }
 
-/// Whether somebody who led `partition` before may not know yet that another does.
-fn may_be_stale(met: &ClusterHistory, partition: Option<&TopicPartition>, at_ns: u64) -> bool {
-    let Some(partition) = partition else { return false };
+/// Whether somebody who led the partition of a lookup before may not know yet that another does.
+#[must_use]
+pub fn may_be_stale(met: &ClusterHistory, history: &KafkaHistory, lookup: &KafkaOp) -> bool {
+    let (partition, at_ns) = (usize::from(lookup.call.partition()), lookup.ended_ns());
+    let Some(partition) = history.partitions.get(partition) else { return false };
     let states: Vec<_> = met.states_during(partition, 0, at_ns).collect();
     let current = states.last().and_then(|(_, state)| state.leader);
     states.windows(2).any(|pair| {
@@ -96,6 +96,8 @@ fn first<'s>(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use wyrdlog::base::ids::TopicPartition;
 
     use super::super::broker_refusal;
     use super::super::sightings::examples::Script;

@@ -23,9 +23,9 @@ use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
 use crate::observed::{FaultNote, Left};
+use crate::occasions::Occasions;
 use crate::scenario::Workload;
 use crate::schedule::FaultKind;
-use crate::watcher::Occasions;
 
 /// A request that nothing disturbs is answered within so long, and what follows: less than the shortest
 /// time-out that might bring forward what is stuck.
@@ -82,6 +82,7 @@ impl Driver<'_> {
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         let protocol = self.protocol(&watcher).filter(|_| is_promised);
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
+        watcher.occasions.take_history(&log, &registers);
         watcher.occasions.answers_known = subtrees.is_some() || protocol.is_some();
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.

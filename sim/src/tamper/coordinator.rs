@@ -140,6 +140,8 @@ fn reply_that_shows(entries: &[Entry]) -> Option<usize> {
 struct Expired {
     session: SessionId,
     timeout_ms: i32,
+    /// The longest time-out that may be in force.
+    longest_ms: i32,
     heard_ns: u64,
     proposed: usize,
 }
@@ -150,16 +152,23 @@ fn expired(history: &SessionHistory) -> Vec<Expired> {
     let mut found: Vec<Expired> = Vec::new();
     for (at, entry) in history.entries.iter().enumerate() {
         match entry.fact {
-            Fact::Granted { session, granted_ms, .. } => drop(granted.insert(session, (granted_ms, entry.time_ns))),
-            Fact::Heard { session, directly: true } | Fact::Asked { session, .. } => {
-                granted.entry(session).and_modify(|(_, heard_ns)| *heard_ns = entry.time_ns);
+            Fact::Granted { session, granted_ms, .. } => {
+                let known = granted.entry(session).or_insert((granted_ms, granted_ms, entry.time_ns));
+                *known = (granted_ms, known.1.max(granted_ms), entry.time_ns);
+            }
+            Fact::Heard { session, directly: true } => {
+                granted.entry(session).and_modify(|(.., heard_ns)| *heard_ns = entry.time_ns);
+            }
+            // Whether it came into force is not known.
+            Fact::Asked { session, asked_ms } => {
+                let granted = granted.entry(session);
+                granted.and_modify(|known| *known = (known.0, known.1.max(asked_ms), entry.time_ns));
             }
             Fact::ExpiryProposed { session } => drop(proposed.insert(session, at)),
             Fact::Ended { session, expired: true } if !found.iter().any(|one| one.session == session) => {
-                if let (Some((timeout_ms, heard_ns)), Some(proposed)) = (granted.get(&session), proposed.get(&session))
-                {
-                    let (timeout_ms, heard_ns, proposed) = (*timeout_ms, *heard_ns, *proposed);
-                    found.push(Expired { session, timeout_ms, heard_ns, proposed });
+                if let (Some(known), Some(proposed)) = (granted.get(&session), proposed.get(&session)) {
+                    let (timeout_ms, longest_ms, heard_ns) = *known;
+                    found.push(Expired { session, timeout_ms, longest_ms, heard_ns, proposed: *proposed });
                 }
             }
             _ => {}
@@ -189,7 +198,7 @@ pub(super) fn edit_sessions(history: &mut SessionHistory, kind: Tamper, draw: &m
     let mut choices = expired(history);
     if kind == Tamper::StallExpiry {
         let is_judged = |one: &Expired| {
-            let by_ns = expires_by(history, one.heard_ns, one.timeout_ms);
+            let by_ns = expires_by(history, one.heard_ns, one.longest_ms);
             by_ns.is_some_and(|by_ns| by_ns < history.ended_ns)
         };
         choices.retain(is_judged);

@@ -3,9 +3,11 @@
 use wyrdlog::wire::kafka::ErrorCode;
 
 use super::Record;
+use crate::checkers::offset_for_time::may_be_stale;
 use crate::checkers::sightings::Sightings;
 use crate::checkers::{calm, failover};
 use crate::draw::Draw;
+use crate::history::cluster::ClusterHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply};
 use crate::history::{OpId, Outcome};
 
@@ -49,7 +51,7 @@ pub(super) fn stall_hand_over(record: &mut Record, draw: &mut Draw) -> Option<()
 }
 
 /// A lookup that found a record which somebody had seen before.
-pub(super) fn drop_lookup(history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
+pub(super) fn drop_lookup(met: &ClusterHistory, history: &mut KafkaHistory, draw: &mut Draw) -> Option<()> {
     let seen = Sightings::of(history).promised(history);
     let was_seen = |op: &OpId| {
         let operation = &history.operations[*op as usize];
@@ -58,6 +60,9 @@ pub(super) fn drop_lookup(history: &mut KafkaHistory, draw: &mut Draw) -> Option
         else {
             return false;
         };
+        if may_be_stale(met, history, operation) {
+            return false;
+        }
         let is_young = |value| history.timestamps.get(&value).is_some_and(|at_ms| *at_ms >= timestamp_ms);
         let log_start = history.log_start_at(partition, operation.ended_ns());
         let mut of_partition = seen.of_partition(partition).iter();
@@ -75,7 +80,7 @@ pub(super) fn drop_lookup(history: &mut KafkaHistory, draw: &mut Draw) -> Option
 pub(super) mod examples {
     use super::*;
     use crate::checkers::broker_refusal::examples::{S, met, refused, state};
-    use crate::history::cluster::{ClusterHistory, Disturbance};
+    use crate::history::cluster::Disturbance;
     use crate::observed::{Left, Node};
     use wyrdlog::base::event::Asked;
 
