@@ -125,7 +125,10 @@ impl<R: Runtime> Consumer<R> {
         for (partition, spec) in specs {
             match view.leader(partition) {
                 Some(leader) => by_leader.entry(leader).or_default().push((partition.clone(), *spec)),
-                None => drop(results.insert(partition.clone(), Err(Problem::NoLeader))),
+                None => {
+                    self.stale.insert(partition.topic.clone());
+                    results.insert(partition.clone(), Err(Problem::NoLeader));
+                }
             }
         }
         for (partition, result) in ask_offsets(&self.cluster, &self.config, &view, by_leader).await {
