@@ -202,6 +202,8 @@ tampers! {
     FailSend => AbortedRead,
     /// A synchronised read of a register answers another value.
     CorruptSyncRead => Linearizability,
+    /// A synchronised read shows an older state than a client was shown before it.
+    AgeSyncRead => Linearizability,
     /// A plain read of a register answers another value.
     CorruptRead => SnapshotRead,
     /// A reply carries an older zxid than the session has seen.
@@ -342,6 +344,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptRecord => corrupt_record(&mut edited.kafka, &mut draw),
         Tamper::CorruptOffset => corrupt_offset(&mut edited.kafka, &mut draw),
         Tamper::FailSend => fail_send(&mut edited.kafka, &mut draw),
+        Tamper::AgeSyncRead => coordinator::age_sync_read(&mut edited.coordinator, &mut draw),
         Tamper::CorruptSyncRead => coordinator::corrupt_read(&mut edited.coordinator, &mut draw, true),
         Tamper::CorruptRead => coordinator::corrupt_read(&mut edited.coordinator, &mut draw, false),
         Tamper::AgeReply => coordinator::age_reply(&mut edited.coordinator, &mut draw),

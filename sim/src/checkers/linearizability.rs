@@ -6,10 +6,13 @@
 //! operation whose outcome is unknown stays open to the end and may take effect at any time after
 //! its invocation, or never. A search that runs out of its budget has failed.
 //!
+//! A synchronised read shows no older state of the tree than any client had been shown before it (`sync`).
+//!
 //! Plain reads promise less and are judged by `snapshot_read` and `session_order`.
 
 mod projection;
 mod search;
+mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +48,7 @@ pub fn check(history: &CoordinatorHistory, hints: &Hints, steps_max: u64) -> Fin
             judge(&mut findings, history, hints, &part, steps_max);
         }
     }
+    sync::check(history, &mut findings);
     findings
 }
 
@@ -243,7 +247,7 @@ mod tests {
             script.ok(11, 99, set(1, 100 + other, None), Answer::Done, 4 + other as i64);
         }
         let findings = judge(&script);
-        assert_eq!((findings.violated, findings.evaluations), (1, 2));
+        assert_eq!((findings.violated, findings.evaluations), (1, 4));
         assert!(findings.violations[0].evidence.contains("[\"/r/a\"]"), "{:?}", findings.violations);
         assert_eq!(findings.violations[0].involved, [u64::from(stale)]);
     }
@@ -257,7 +261,7 @@ mod tests {
         script.ok(5, 6, Call::SyncRead(1), Answer::Value(None), 1);
         script.ok(7, 8, Call::SyncRead(1), value(0, 2), 1);
         let findings = judge(&script);
-        assert_eq!((findings.violated, findings.evaluations), (1, 3));
+        assert_eq!((findings.violated, findings.evaluations), (1, 5));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wyrdlog::base::event::{CoordinatorEvent, Event};
-use wyrdlog::base::ids::SessionId;
+use wyrdlog::base::ids::{SessionId, Zxid};
 use wyrdlog::base::znode::ErrorCode;
 
 use super::{Entry, FOREIGN_VALUE, Tamper};
@@ -274,6 +274,23 @@ pub(super) fn corrupt_read(history: &mut CoordinatorHistory, draw: &mut Draw, sy
         && let Answer::Value(Some(register)) = &mut reply.answer
     {
         register.value = FOREIGN_VALUE;
+    }
+    Some(())
+}
+
+/// One that was asked for once something had been shown.
+pub(super) fn age_sync_read(history: &mut CoordinatorHistory, draw: &mut Draw) -> Option<()> {
+    let answered = history.operations.iter().filter(|one| one.reply().is_some_and(|reply| reply.zxid.0 > 0));
+    let first_ns = answered.filter_map(|one| one.completed_ns).min()?;
+    let is_judged = |op: &usize| {
+        let one = &history.operations[*op];
+        let is_synced = matches!(one.call.call, CoordinatorCall::SyncRead(_) | CoordinatorCall::SyncChildren(_));
+        is_synced && one.reply().is_some() && one.invoked_ns > first_ns
+    };
+    let reads: Vec<usize> = (0..history.operations.len()).filter(is_judged).collect();
+    let op = *draw.pick(&reads)?;
+    if let Outcome::Ok(reply) = &mut history.operations[op].outcome {
+        reply.zxid = Zxid(0);
     }
     Some(())
 }

@@ -155,7 +155,7 @@ impl<'h> Search<'h> {
         let mut memo: BTreeSet<(Vec<u64>, State)> = BTreeSet::new();
         let mut explained = vec![0u64; self.steps.len().div_ceil(64)];
         let mut state = State::new();
-        let mut choices = vec![self.choice()];
+        let mut choices = vec![self.choice(&state)];
         let (mut longest, mut stuck_at) = (0, Vec::new());
         let mut steps = 0;
         while self.unexplained > 0 {
@@ -189,7 +189,7 @@ impl<'h> Search<'h> {
             }
             choice.taken = Some((call, std::mem::replace(&mut state, after)));
             self.lift(call);
-            choices.push(self.choice());
+            choices.push(self.choice(&state));
         }
         Linearizable::Yes
     }
@@ -197,7 +197,13 @@ impl<'h> Search<'h> {
     /// The calls that could come next, the most likely last: the one with the lowest zxid; then
     /// those of which nobody knows, which have taken effect if the first does not fit; then the
     /// others by zxid; then those whose values never came to be.
-    fn choice(&self) -> Choice {
+    ///
+    /// Where one fits that changes nothing there is no other choice: in whatever order explains the rest, it may as
+    /// well come here.
+    fn choice(&self, state: &State) -> Choice {
+        if let Some(entry) = self.harmless(state) {
+            return Choice { left: vec![entry], taken: None };
+        }
         let head = 2 * self.steps.len() as u32;
         let (mut dated, mut open, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let mut entry = self.next[head as usize];
@@ -215,6 +221,18 @@ impl<'h> Search<'h> {
         left.extend(open);
         left.extend(first.map(|(_, _, entry)| entry));
         Choice { left, taken: None }
+    }
+
+    /// A call that could come next, whose answer is explained by `state`, and which leaves that as it is.
+    fn harmless(&self, state: &State) -> Option<u32> {
+        let head = 2 * self.steps.len() as u32;
+        let calls = std::iter::successors(Some(self.next[head as usize]), |entry| Some(self.next[*entry as usize]));
+        calls.take_while(|entry| *entry != head && is_call(*entry)).find(|entry| {
+            let operation = self.operation(*entry);
+            let mut after = state.clone();
+            let answer = replay(&mut after, &operation.call.call);
+            operation.reply().is_some_and(|reply| reply.answer == answer) && after == *state
+        })
     }
 
     /// Where the operation took effect, by its reply or by what it wrote.
