@@ -545,7 +545,8 @@ fn broker_config(plan: &Plan, plants: Plants) -> broker::Config {
     config.segment_bytes = plan.cluster.segment_bytes;
     config.retention_bytes = plan.cluster.retention_bytes;
     config.retention_interval = Duration::from_millis(plan.cluster.retention_interval_ms);
-    config.auto_create_topics = false;
+    config.auto_create_topics = plan.cluster.auto_create_partitions > 0;
+    config.default_partitions = plan.cluster.auto_create_partitions.max(1) as i32;
     config.plants = plants;
     config
 }

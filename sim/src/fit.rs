@@ -117,9 +117,11 @@ mod tests {
         for target in there.iter().chain(&["leader(synced-2)", "follower(cached-0, 1)", "coordinator-leader"]) {
             assert_eq!(told(Trigger::At { at_ms: 1 }, target), Ok(()), "{target}");
         }
-        for seed in 0..50 {
-            let scenario = Scenario::parse(include_str!("../scenarios/standard.toml")).expect("as above");
-            assert_eq!(check(&scenario.draw(seed)), Ok(()));
+        for scenario in [include_str!("../scenarios/standard.toml"), include_str!("../scenarios/swarm.toml")] {
+            let scenario = Scenario::parse(scenario).expect("it comes with the program");
+            for seed in 0..200 {
+                assert_eq!(check(&scenario.draw(seed)), Ok(()), "seed {seed}");
+            }
         }
     }
 

@@ -413,7 +413,9 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 clients.produce_consume = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
             }
-            Workload::Registers { clients: count, requests_per_s, registers } => {
+            Workload::Registers { clients: count, requests_per_s, registers, session_timeout_ms } => {
+                let asked = session_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                let session_timeout = asked.unwrap_or(session_timeout);
                 let load = Load::new(plan, count, requests_per_s, cluster.view());
                 let shared =
                     Arc::new(Registers::new(cluster.coordinator_addresses(), session_timeout, load, registers));
@@ -440,7 +442,8 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let topics = plan.cluster.topics.iter();
                 let topics =
                     topics.map(|topic| (topic.name.as_str().into(), topic.partitions as i32, topic.replicas as usize));
-                let shared = Arc::new(Protocol::new(brokers, topics.collect(), load));
+                let shared =
+                    Arc::new(Protocol::new(brokers, topics.collect(), load, plan.cluster.auto_create_partitions));
                 clients.protocol = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Protocol::run)));
             }

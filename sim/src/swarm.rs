@@ -20,8 +20,11 @@ pub const BEYOND_BUDGET_PERCENT: u64 = 7;
 /// Seeds of a hundred with faults that have power cuts among them for certain.
 pub const POWER_PERCENT: u64 = 45;
 
-/// Seeds of a hundred, of an ensemble alone, in which servers lose their peers and keep their clients.
-pub const ESTRANGED_PERCENT: u64 = 60;
+/// Seeds of a hundred in which servers of the ensemble stand still, or lose their peers and keep their clients; and
+/// of those with an ensemble alone.
+pub const ESTRANGED_PERCENT: [u64; 2] = [50, 80];
+/// So many times in a seed at most.
+const ESTRANGED_MAX: [u64; 2] = [3, 6];
 
 /// Draws the budget mode and the fault events into `schedule`: `per_minute` of them, where the scenario
 /// says so. `clients` machines have clients.
@@ -62,7 +65,7 @@ pub fn draw_faults(
         let event = drawing.event(FaultKind::PowerLoss);
         schedule.faults.push(event);
     }
-    if fixed.is_none() && cluster.brokers == 0 && cluster.coordinators > 1 {
+    if fixed.is_none() && linked && cluster.coordinators > 1 {
         let own = &mut Draw::new(schedule.seed, "estranged servers");
         let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
         schedule.faults.extend(drawing.estranged());
@@ -109,17 +112,25 @@ impl Drawing<'_> {
         FaultEvent { id: None, behind: None, when, action, for_ms: (!lasts).then_some(span_ms) }
     }
 
-    /// A server of the ensemble, mostly the one that leads, that its peers do not hear and clients do, for
-    /// some elections long. Where the ensemble is alone, partitions of another kind cut off its clients,
-    /// too, and nobody would see what such a server still says.
+    /// A server of the ensemble, mostly the one that leads, that stands still or that its peers do not hear,
+    /// for some elections long, while clients go on asking it. Where the ensemble is alone, partitions of
+    /// another kind cut off its clients, too, and nobody would see what such a server still says.
     fn estranged(&mut self) -> Vec<FaultEvent> {
-        let count = if self.draw.percent(ESTRANGED_PERCENT) { self.draw.between(1, 4) } else { 0 };
+        let alone = usize::from(self.cluster.brokers == 0);
+        let (any, count) = (self.draw.percent(ESTRANGED_PERCENT[alone]), self.draw.between(1, ESTRANGED_MAX[alone]));
+        let count = if any { count } else { 0 };
         let mut one = || {
             let when = self.trigger();
             let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
             let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
-            let action = Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts };
-            FaultEvent { id: None, behind: None, when, action, for_ms: Some(self.draw.between(500, 6_000)) }
+            let (stands_still, longest_ms) = (self.draw.percent(75), self.draw.pick(&[1_500, 3_000, 6_000]).copied());
+            let span_ms = self.draw.between(500, longest_ms.unwrap_or(6_000));
+            let action = if stands_still {
+                Action::Pause { target }
+            } else {
+                Action::Partition { shape: Shape::FromServers, targets: vec![target], resets, in_parts }
+            };
+            FaultEvent { id: None, behind: None, when, action, for_ms: Some(span_ms) }
         };
         (0..count).map(|_| one()).collect()
     }
@@ -239,12 +250,20 @@ impl Drawing<'_> {
             (0..=5, None) if self.cluster.brokers == 0 => Target::CoordinatorLeader,
             (_, None) if self.cluster.brokers == 0 => self.coordinator(),
             (0..=2, Some(partition)) => Target::Leader(partition),
-            (3..=4, Some(partition)) => Target::Follower(partition, self.draw.below(2) as u32),
+            (3..=4, Some(partition)) => self.follower(partition),
             (5, _) => Target::Controller,
             (6, _) => Target::CoordinatorLeader,
             (7, _) => self.coordinator(),
             _ => self.broker(),
         }
+    }
+
+    /// One of its followers; its leader where it has none.
+    fn follower(&mut self, partition: TopicPartition) -> Target {
+        let topic = self.cluster.topics.iter().find(|topic| *topic.name == *partition.topic);
+        let followers = topic.map_or(0, |topic| topic.replicas.saturating_sub(1));
+        let place = self.draw.below(u64::from(followers.max(1))) as u32;
+        if followers == 0 { Target::Leader(partition) } else { Target::Follower(partition, place) }
     }
 
     /// A server, or now and then a client.

@@ -14,11 +14,13 @@
 //! | a fetch in a session | FETCH_SESSION_ID_NOT_FOUND: no session is ever begun (KIP-227) |
 //! | a fetch in the name of a follower of another incarnation | STALE_BROKER_EPOCH (KIP-903) |
 //! | a topic that nobody has, by name or by id | UNKNOWN_TOPIC_OR_PARTITION or UNKNOWN_TOPIC_ID |
+//! | a topic that nobody has, where brokers create what is asked about | itself, or LEADER_NOT_AVAILABLE |
 //! | a creation that makes no sense; one that is only validated | its code; what would be, and nothing comes of it |
 //! | an API, a version, a frame that there is not | the connection ends; ApiVersions is answered in version 0 (KIP-511) |
 //!
 //! False positives avoided: past the fault budget, and once a broker failed, nothing is asked in time.
 
+mod asked_for;
 mod cluster;
 mod data;
 mod own_logs;
@@ -119,6 +121,7 @@ struct Oracle<'h> {
     ids: BTreeMap<String, TopicId>,
     producer_ids: BTreeSet<i64>,
     cluster_id: Option<StrBytes>,
+    asked_for: asked_for::AskedFor,
 }
 
 impl<'h> Oracle<'h> {
@@ -134,7 +137,8 @@ impl<'h> Oracle<'h> {
             created_ns.and_then(|all| all.into_iter().max()).map(|last_ns| last_ns + met.made_ns + YOUNG_NS);
         let calm = begins_ns.map_or(Vec::new(), |begins_ns| met.calm(begins_ns));
         let (ids, producer_ids) = (BTreeMap::new(), BTreeSet::new());
-        Oracle { met, history, calm, ids, producer_ids, cluster_id: None }
+        let asked_for = asked_for::AskedFor::of(history);
+        Oracle { met, history, calm, ids, producer_ids, cluster_id: None, asked_for }
     }
 
     fn judge(&mut self, exchange: &'h Exchange) -> Judged {
@@ -186,6 +190,8 @@ impl<'h> Oracle<'h> {
         match &**request {
             Request::Fetch(fetch) => answer_ns + u64::try_from(fetch.max_wait_ms).unwrap_or(0) * 1_100_000,
             Request::CreateTopics(_) | Request::DeleteTopics(_) | Request::InitProducerId(_) => WRITES * answer_ns,
+            // Which may have topics created.
+            Request::Metadata(_) if self.history.auto_create_partitions > 0 => WRITES * answer_ns,
             _ => answer_ns,
         }
     }

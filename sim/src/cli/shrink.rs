@@ -150,6 +150,7 @@ pub(super) fn shrink_plan(
     heard: &mut dyn FnMut(&str),
 ) -> Result<Left, Trouble> {
     let whole = Schedule { world: Some(World::of(plan)), ..plan.schedule.clone() };
+    fit::check(&plan.with(&whole))?;
     let mut trouble: Option<CannotRun> = None;
     let mut wanted = property;
     let bar = std::cell::RefCell::new(Progress::begin("shrinking: run", None));

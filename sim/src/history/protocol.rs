@@ -11,6 +11,9 @@ use wyrdlog::wire::kafka::{ApiKey, Request};
 
 use super::Client;
 
+/// What a client asks about that may be created for that reason begins so.
+pub const ASKED_FOR: &str = "churn-asked-";
+
 /// What is wrong with a batch that a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
@@ -118,6 +121,8 @@ pub struct ProtocolHistory {
     pub brokers: Vec<(BrokerId, Address)>,
     /// The scenario's topics: names, partitions and replicas.
     pub topics: Vec<(Arc<str>, i32, usize)>,
+    /// So many partitions has a topic that is created because somebody asked about it; 0 if none is.
+    pub auto_create_partitions: i32,
     /// What was asked, in the order of the answers.
     pub exchanges: Vec<Exchange>,
     /// Logs of which one client is the only writer.

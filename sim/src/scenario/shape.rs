@@ -46,6 +46,8 @@ pub struct ClusterShape {
     pub retention_segments: Option<Drawn>,
     /// `log.retention.check.interval.ms`.
     pub retention_interval_ms: Option<Drawn>,
+    /// `num.partitions` of topics that brokers create when somebody asks about them; 0 has them create none.
+    pub auto_create_partitions: Option<Drawn>,
     /// After so many entries a coordinator takes a snapshot.
     pub snapshot_entries: Option<Drawn>,
     /// So many entries a coordinator keeps behind its snapshot.
@@ -77,6 +79,9 @@ pub struct Cluster {
     pub retention_bytes: Option<u64>,
     /// `log.retention.check.interval.ms`.
     pub retention_interval_ms: u64,
+    /// `num.partitions` of topics that brokers create when somebody asks about them; 0 has them create none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub auto_create_partitions: u32,
     /// After so many entries a coordinator takes a snapshot.
     pub snapshot_entries: u64,
     /// So many entries a coordinator keeps behind its snapshot.
@@ -146,6 +151,9 @@ impl ClusterShape {
         set("trailing_entries", &mut open.trailing_entries, &self.trailing_entries);
         set("sync_latency_us", &mut open.sync_latency_us, &self.sync_latency_us);
         set("link_latency_us", &mut open.link_latency_us, &self.link_latency_us);
+        let mut auto_create_partitions = 0;
+        set("auto_create_partitions", &mut auto_create_partitions, &self.auto_create_partitions);
+        open.auto_create_partitions = auto_create_partitions as u32;
         if self.link_latency_us.is_some() {
             open.link_jitter_us = 2 * open.link_latency_us;
         }
@@ -227,6 +235,7 @@ fn draw_open(seed: u64) -> Cluster {
         segment_bytes,
         retention_bytes,
         retention_interval_ms,
+        auto_create_partitions: 0,
         snapshot_entries: draw.pick(&[50, 200, 1_000, 100_000]).copied().unwrap_or(1_000),
         trailing_entries: draw.pick(&[0, 20, 200, 10_000]).copied().unwrap_or(10_000),
         snapshot_chunk_bytes: draw.pick(&[256, 4_096, 262_144]).copied().unwrap_or(262_144),
@@ -236,6 +245,11 @@ fn draw_open(seed: u64) -> Cluster {
         change_points,
         topics: topics.to_vec(),
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Drawn topics on a cluster that the scenario made smaller.

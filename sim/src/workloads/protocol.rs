@@ -72,10 +72,23 @@ enum Connection {
 }
 
 impl Protocol {
-    /// The workload against `brokers`, which have these topics: names, partitions and replicas.
+    /// The workload against `brokers`, which have these topics: names, partitions and replicas; and create others
+    /// with so many partitions when somebody asks about them, unless that is 0.
     #[must_use]
-    pub fn new(brokers: Vec<(BrokerId, Address)>, topics: Vec<(Arc<str>, i32, usize)>, load: Load) -> Self {
-        let history = ProtocolHistory { brokers, topics, void_from_ns: u64::MAX, ..ProtocolHistory::default() };
+    pub fn new(
+        brokers: Vec<(BrokerId, Address)>,
+        topics: Vec<(Arc<str>, i32, usize)>,
+        load: Load,
+        auto_create_partitions: u32,
+    ) -> Self {
+        let auto_create_partitions = auto_create_partitions as i32;
+        let history = ProtocolHistory {
+            brokers,
+            topics,
+            auto_create_partitions,
+            void_from_ns: u64::MAX,
+            ..ProtocolHistory::default()
+        };
         Protocol { load, history: Mutex::new(history), values: AtomicU64::new(FIRST_VALUE) }
     }
 
@@ -96,11 +109,17 @@ impl Protocol {
 
     /// One client, until the load ends.
     pub async fn run(self: Arc<Self>, runtime: SimRuntime, client: Client) {
-        let (brokers, topics) = {
+        let (brokers, topics, auto_create_partitions) = {
             let history = self.history();
-            (history.brokers.clone(), history.topics.clone())
+            (history.brokers.clone(), history.topics.clone(), history.auto_create_partitions)
         };
-        let known = Known { topics, brokers: brokers.iter().map(|(id, _)| *id).collect(), ids: Vec::new() };
+        let known = Known {
+            client,
+            creates: auto_create_partitions > 0,
+            topics,
+            brokers: brokers.iter().map(|(id, _)| *id).collect(),
+            ids: Vec::new(),
+        };
         let mut worker = Worker { shared: self, runtime, client, brokers, known, correlation_id: 0, logs: 0 };
         while !worker.shared.load.is_over() {
             worker.shared.load.pause(&worker.runtime).await;

@@ -17,6 +17,7 @@ use wyrdlog::wire::kafka::messages::{
 use wyrdlog::wire::private::{PrivateRequest, PrivateResponse};
 
 use super::{Around, Judged, Oracle, holds, one_of, same};
+use crate::history::protocol::ASKED_FOR;
 
 /// What brokers say that they speak: keys, and the lowest and highest version.
 const VERSIONS: [(i16, i16, i16); 11] = [
@@ -135,6 +136,9 @@ impl Oracle<'_> {
                 if self.partitions_of(name).is_some() {
                     return self.topic(around, version, topic);
                 }
+                if name.starts_with(ASKED_FOR) {
+                    return self.asked_for(around, (version, asked), name, topic);
+                }
                 let code = if is_legal(name) { Code::UnknownTopicOrPartition } else { Code::InvalidTopic };
                 return one_of(topic.error_code, &[code]);
             }
@@ -169,7 +173,13 @@ impl Oracle<'_> {
         told.partitions.iter().try_for_each(|partition| self.partition(around, version, &name, partition))
     }
 
-    fn partition(&self, around: &Around<'_>, version: i16, name: &str, told: &MetadataResponsePartition) -> Judged {
+    pub(super) fn partition(
+        &self,
+        around: &Around<'_>,
+        version: i16,
+        name: &str,
+        told: &MetadataResponsePartition,
+    ) -> Judged {
         let index = told.partition_index;
         let states = self.states(around, name, index);
         let is_it = |state: &&&PartitionState| {

@@ -29,7 +29,7 @@ use crate::history::cluster::Disturbance;
 use wyrdlog::wire::kafka::fetch::FetchResponse;
 
 /// Brokers 1, 2 and 3, of which 1 leads `t-0` in leader epoch 0; nobody has anything else.
-fn history() -> ProtocolHistory {
+pub(super) fn history() -> ProtocolHistory {
     let broker = |id: i32| (BrokerId(id), Address::new(format!("broker-{id}"), 9092));
     let topics = vec![("t".into(), 1, 3)];
     let brokers = [1, 2, 3].map(broker).to_vec();
@@ -61,7 +61,7 @@ fn exchange(broker: i32, version: i16, request: Request, came: Came) -> Exchange
     }
 }
 
-fn ask(broker: i32, version: i16, request: Request, response: impl Into<Response>) -> Exchange {
+pub(super) fn ask(broker: i32, version: i16, request: Request, response: impl Into<Response>) -> Exchange {
     exchange(broker, version, request, frame(1, version, response))
 }
 
@@ -69,7 +69,7 @@ fn violated(exchanges: Vec<Exchange>) -> u64 {
     check(&met(), &ProtocolHistory { exchanges, ..history() }).violated
 }
 
-fn text(name: &str) -> StrBytes {
+pub(super) fn text(name: &str) -> StrBytes {
     StrBytes::from(name)
 }
 
@@ -98,7 +98,7 @@ fn metadata(name: &str) -> Request {
     Request::Metadata(message!(MetadataRequest { topics }))
 }
 
-fn told(topic: MetadataResponseTopic, brokers: &[i32]) -> MetadataResponse {
+pub(super) fn told(topic: MetadataResponseTopic, brokers: &[i32]) -> MetadataResponse {
     let broker =
         |id: &i32| message!(MetadataResponseBroker { node_id: *id, host: text(&format!("broker-{id}")), port: 9092 });
     let brokers = brokers.iter().map(broker).collect();

@@ -27,10 +27,17 @@ use wyrdlog::wire::private::{
     AlterPartition, ControlledShutdown, MetadataPayload, PrivateRequest, ProposedPartition, UpdateMetadata,
 };
 
-use crate::history::protocol::{Odd, Sent, Wrong};
+use crate::history::Client;
+use crate::history::protocol::{ASKED_FOR, Odd, Sent, Wrong};
 
 /// No topic has this name, ever.
 pub const NOBODYS: &str = "nobodys-topic";
+/// No topic may have one of these names.
+const ILLEGAL: [&str; 4] = ["a b", "", "..", "new\nline"];
+/// So many topics a client has that are created because it asks.
+const ASKED_FOR_MAX: u64 = 6;
+/// From this version on Metadata says whether what is asked about may be created; before, it may.
+const ASKS_FOR_CREATION_FROM: i16 = 4;
 /// From this version on topics of Produce and Fetch go by their ids.
 const IDS_FROM: i16 = 13;
 /// How long the controller may take.
@@ -38,6 +45,10 @@ const CHANGE_MS: i32 = 4_000;
 
 /// What a client knows of the cluster.
 pub struct Known {
+    /// Who asks.
+    pub client: Client,
+    /// Whether brokers create topics that somebody asks about.
+    pub creates: bool,
     /// The scenario's topics: names, partitions and replicas.
     pub topics: Vec<(Arc<str>, i32, usize)>,
     /// The brokers.
@@ -274,11 +285,19 @@ impl Drawing<'_> {
     }
 
     fn metadata(&self, version: i16) -> MetadataRequest {
-        let by_name = |name: &str| message!(MetadataRequestTopic { name: Some(text(name)) });
-        let one = || match self.below(6) {
+        let allows = version < ASKS_FOR_CREATION_FROM || self.one_in(2);
+        let by_name = |name: &str| {
+            // What is nobody's must stay so, and what others are about to create is theirs to create.
+            let exists = self.known.ids.iter().any(|(known, _)| **known == *name);
+            let may_be_created = self.known.creates && allows && !exists && !ILLEGAL.contains(&name);
+            let name = if may_be_created { self.asked_for() } else { name.to_owned() };
+            message!(MetadataRequestTopic { name: Some(text(&name)) })
+        };
+        let one = || match self.below(7) {
             0 => by_name(NOBODYS),
-            1 => by_name(self.pick(&["a b", "", "..", "new\nline"])),
+            1 => by_name(self.pick(&ILLEGAL)),
             2 if version >= 12 => message!(MetadataRequestTopic { name: None, topic_id: uuid(self.topic().1) }),
+            3 => by_name(&self.asked_for()),
             _ => by_name(&self.topic().0),
         };
         let topics = match self.below(6) {
@@ -286,7 +305,12 @@ impl Drawing<'_> {
             0 | 1 => Some(Vec::new()),
             _ => Some((0..=self.below(3)).map(|_| one()).collect()),
         };
-        message!(MetadataRequest { topics, allow_auto_topic_creation: version < 4 || self.one_in(2) })
+        message!(MetadataRequest { topics, allow_auto_topic_creation: allows })
+    }
+
+    /// A topic that nobody creates, unless a broker does because this client asks about it.
+    fn asked_for(&self) -> String {
+        format!("{ASKED_FOR}{}-{}", self.known.client, self.below(ASKED_FOR_MAX))
     }
 
     fn find_coordinator(&self, version: i16) -> FindCoordinatorRequest {
