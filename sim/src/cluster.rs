@@ -529,6 +529,7 @@ fn coordinator_config(plan: &Plan, plants: Plants) -> coordinator::Config {
     let mut config = coordinator::Config::new(ServerId(1), (1..=plan.cluster.coordinators).map(member).collect());
     config.session_timeout_min = Duration::from_millis(500);
     config.snapshot_entries = plan.cluster.snapshot_entries;
+    config.log_roll_bytes = plan.cluster.log_roll_bytes;
     config.limits.trailing_entries = plan.cluster.trailing_entries;
     config.limits.snapshot_chunk_bytes_max = plan.cluster.snapshot_chunk_bytes;
     config.plants = plants;

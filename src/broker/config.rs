@@ -82,3 +82,22 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those that an operator who comes from Kafka counts on.
+    #[test]
+    fn what_is_not_set_is_as_in_kafka() {
+        let config = Config::new(BrokerId(1), Address::new("b", 9092), Vec::new());
+        assert_eq!((config.default_partitions, config.default_replication, config.min_in_sync), (1, 1, 1));
+        assert!(config.auto_create_topics, "auto.create.topics.enable");
+        assert_eq!((config.message_bytes_max, config.segment_bytes), (1_048_588, 1 << 30));
+        assert_eq!(
+            (config.replica_lag_max, config.session_timeout),
+            (Duration::from_secs(30), Duration::from_secs(18))
+        );
+        assert_eq!(config.retention_bytes, None);
+    }
+}

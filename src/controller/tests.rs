@@ -372,6 +372,41 @@ fn a_lower_minimum_takes_the_eligible_set_away_in_the_same_write() {
 }
 
 #[test]
+fn a_topic_is_not_given_settings_that_cannot_be() {
+    let mut shell = Shell::page_cache();
+    let request = Request::SetTopic { topic: "t".into(), settings: settings(0, Durability::PageCache) };
+    assert!(matches!(shell.request(request), Err(Refusal::InvalidRequest(_))));
+}
+
+#[test]
+fn changes_of_different_partitions_that_wait_for_a_write_are_written_at_once() {
+    let mut shell = Shell::page_cache();
+    let everybody = || Assignment::Explicit(vec![vec![BrokerId(1), BrokerId(2), BrokerId(3)]]);
+    shell.request(Request::AddPartitions { topic: "t".into(), assignment: everybody() }).expect("added");
+    let shrunk = shell.proposal(&[member(1, 0), member(2, 0)]);
+    let other = AlterPartition { partition: TopicPartition::new("t", 1), ..shrunk.clone() };
+    let again = AlterPartition { in_sync: vec![member(1, 0)], ..other.clone() };
+    let create = Request::CreateTopic {
+        topic: "u".into(),
+        id: TopicId::ZERO,
+        assignment: everybody(),
+        settings: settings(1, Durability::Synced),
+    };
+    let mut ask = |id, request| shell.step_only(Input::Request { id: RequestId(id), request });
+    let write = written(&ask(1, create)).expect("written");
+    for (id, proposal) in [(2, shrunk), (3, other), (4, again)] {
+        assert_eq!(ask(id, Request::AlterPartition(proposal)), [], "it waits");
+    }
+    let outcome = Outcome::Committed { zxid: Zxid(1) };
+    let effects = shell.step_only(Input::Written { write, outcome });
+    let changes = effects.iter().find_map(|effect| match effect {
+        Effect::Write { changes, .. } => Some(changes.len()),
+        _ => None,
+    });
+    assert_eq!(changes, Some(2), "the two that do not concern the same partition");
+}
+
+#[test]
 fn a_fenced_write_deposes_and_answers_everyone() {
     let mut shell = Shell::page_cache();
     let proposal = shell.proposal(&[member(1, 0)]);

@@ -20,6 +20,8 @@ pub struct Member {
 
 /// After entries of so many bytes a snapshot is taken, however few they are.
 const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+/// See [`Config::log_roll_bytes`].
+const LOG_ROLL_BYTES: u64 = 1024 * 1024;
 
 /// The configuration of one server. Names in a properties file are ZooKeeper's (`tickTime`,
 /// `minSessionTimeout`, `snapCount`).
@@ -37,6 +39,8 @@ pub struct Config {
     pub snapshot_entries: u64,
     /// Or after entries of so many bytes: the log since the last snapshot is kept in memory.
     pub snapshot_bytes: u64,
+    /// A write-ahead log that has grown by so many bytes is begun anew once a snapshot covers what it holds.
+    pub log_roll_bytes: u64,
     /// How long consensus waits.
     pub timing: Timing,
     /// How much consensus holds.
@@ -58,6 +62,7 @@ impl Config {
             session_timeout_max: Duration::from_secs(40),
             snapshot_entries: 100_000,
             snapshot_bytes: SNAPSHOT_BYTES,
+            log_roll_bytes: LOG_ROLL_BYTES,
             timing: Timing::default(),
             limits: Limits::default(),
             plants: Plants::NONE,

@@ -180,9 +180,9 @@ impl<D: Disk + Clone + 'static> Log<D> {
     /// Writes verified batches that continue the log, and takes them in.
     fn write(&mut self, bytes: Bytes, next_offset: i64) -> Result<AppendInfo, LogError> {
         assert!(!self.cut_is_unsynced, "a truncation is synced before anything is appended");
-        let (base_offset, segments) = (self.log_end, self.segments.len());
+        let (base_offset, mut rolled) = (self.log_end, false);
         if !bytes.is_empty() {
-            self.roll_if_full(bytes.len() as u64, next_offset)?;
+            rolled = self.roll_if_full(bytes.len() as u64, next_offset)?;
             let segment = self.active();
             if let Err(error) = segment.file.write_at(segment.size, &[IoSlice::new(&bytes)]) {
                 let directory = self.directory.clone();
@@ -193,7 +193,6 @@ impl<D: Disk + Clone + 'static> Log<D> {
             assert_eq!(self.log_end, next_offset);
             self.tail.push(base_offset, next_offset, bytes.clone(), self.config.tail_bytes);
         }
-        let rolled = self.segments.len() > segments;
         Ok(AppendInfo { base_offset, log_end: self.log_end, bytes, rolled, sync_is_due: self.sync_is_due() })
     }
 
@@ -212,14 +211,19 @@ impl<D: Disk + Clone + 'static> Log<D> {
         self.active().changes.note();
     }
 
-    fn roll_if_full(&mut self, bytes: u64, next_offset: i64) -> Result<(), LogError> {
+    /// Says whether it did.
+    fn roll_if_full(&mut self, bytes: u64, next_offset: i64) -> Result<bool, LogError> {
         let segment_bytes = self.config.segment_bytes();
         if bytes > segment_bytes {
             return Err(LogError::TooLarge { bytes, segment_bytes });
         }
         let active = self.active();
         let full = active.size + bytes > segment_bytes || next_offset - active.base_offset > RELATIVE_OFFSET_MAX;
-        if full && active.size > 0 { self.roll() } else { Ok(()) }
+        let rolls = full && active.size > 0;
+        if rolls {
+            self.roll()?;
+        }
+        Ok(rolls)
     }
 
     /// Closes the active segment and starts one at the log end.

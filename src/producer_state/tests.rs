@@ -82,6 +82,11 @@ fn a_transaction_is_open_until_its_marker() {
     assert_eq!(states.check(&marker, COMMIT, Origin::Coordinator), Ok(Verdict::Append));
     states.apply(&marker, COMMIT);
     assert_eq!((states.first_undecided_offset(), states.end_offset()), (None, 13));
+    let newer = with_attributes(0x30, batch(1, 1, -1, 1, 13));
+    states.apply(&newer, COMMIT);
+    let of_an_older_epoch = states.check(&marker, COMMIT, Origin::Coordinator);
+    assert!(matches!(of_an_older_epoch, Err(Refused::InvalidProducerEpoch { .. })), "{of_an_older_epoch:?}");
+    let marker = newer;
     let zombie = Some(EndMarker { committed: false, coordinator_epoch: 1 });
     assert!(matches!(states.check(&marker, zombie, Origin::Coordinator), Err(Refused::CoordinatorFenced { .. })));
     states.expire(1_000, 500);

@@ -127,15 +127,17 @@ impl Finder<'_> {
         self.names.pop();
     }
 
-    fn skip_if_test(&mut self, node: &impl Spanned, attributes: &[Attribute]) -> bool {
-        let is_test = attributes.iter().any(|attribute| {
+    /// Tests, and functions of which their doc says that they are a planted bug's alone, are not the product's.
+    fn skip_if_foreign(&mut self, node: &impl Spanned, attributes: &[Attribute]) -> bool {
+        let is_foreign = attributes.iter().any(|attribute| {
             let text = self.source.text(attribute);
-            text.contains("cfg(test)") || text == "#[test]"
+            let is_planted = text.contains("he planted bug") || text.contains("nly a planted bug");
+            text.contains("cfg(test)") || text == "#[test]" || text.starts_with("///") && is_planted
         });
-        if is_test {
+        if is_foreign {
             self.tests.push(node.span().start().line..node.span().end().line + 1);
         }
-        is_test
+        is_foreign
     }
 }
 
@@ -147,7 +149,7 @@ fn asks_for_a_plant(source: &Source, expr: &Expr) -> bool {
 
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        if self.skip_if_test(item, &item.attrs) {
+        if self.skip_if_foreign(item, &item.attrs) {
             self.modules.extend(item.content.is_none().then(|| item.ident.to_string()));
             return;
         }
@@ -155,13 +157,13 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        if item.sig.constness.is_none() && !self.skip_if_test(item, &item.attrs) {
+        if item.sig.constness.is_none() && !self.skip_if_foreign(item, &item.attrs) {
             self.within(item.sig.ident.to_string(), |finder| visit::visit_block(finder, &item.block));
         }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        if item.sig.constness.is_none() && !self.skip_if_test(item, &item.attrs) {
+        if item.sig.constness.is_none() && !self.skip_if_foreign(item, &item.attrs) {
             self.within(item.sig.ident.to_string(), |finder| visit::visit_block(finder, &item.block));
         }
     }
@@ -173,7 +175,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
-        if self.skip_if_test(item, &item.attrs) {
+        if self.skip_if_foreign(item, &item.attrs) {
             return;
         }
         let of_trait = item.trait_.as_ref().map(|(_, path, _)| path.segments.last().map(|last| last.ident.to_string()));
@@ -325,6 +327,7 @@ mod tests {
             #[cfg(test)]\nmod tests { fn f() { a < b; } }\n\
             const fn g() -> bool { 1 < 2 }\n\
             fn h() { if plants.is(Plant::Canary) { g(); } }\n\
+            /// Goes on: only a planted bug does.\nfn i() { a < b; }\n\
             fn i(x: [u8; 4 + 4]) { let y = matches!(x, z if a < b); }\n";
         assert_eq!(offer(text).sites, []);
         assert_eq!(offer("#[cfg(test)]\nmod tests;\n").test_modules, ["tests"]);

@@ -52,6 +52,8 @@ pub struct ClusterShape {
     pub snapshot_entries: Option<Drawn>,
     /// So many entries a coordinator keeps behind its snapshot.
     pub trailing_entries: Option<Drawn>,
+    /// A coordinator's write-ahead log that has grown by so many bytes is begun anew behind a snapshot.
+    pub log_roll_bytes: Option<Drawn>,
     /// How long a link takes at least, in microseconds; some packets take up to twice as long more.
     pub link_latency_us: Option<Drawn>,
     /// How long a sync of a disk takes, in microseconds.
@@ -86,6 +88,9 @@ pub struct Cluster {
     pub snapshot_entries: u64,
     /// So many entries a coordinator keeps behind its snapshot.
     pub trailing_entries: u64,
+    /// A coordinator's write-ahead log that has grown by so many bytes is begun anew behind a snapshot.
+    #[serde(default = "log_roll_bytes", skip_serializing_if = "is_usual")]
+    pub log_roll_bytes: u64,
     /// The largest piece of a snapshot that a coordinator sends.
     pub snapshot_chunk_bytes: usize,
     /// How long a link takes at least, in microseconds.
@@ -149,6 +154,7 @@ impl ClusterShape {
         set("retention_interval_ms", &mut open.retention_interval_ms, &self.retention_interval_ms);
         set("snapshot_entries", &mut open.snapshot_entries, &self.snapshot_entries);
         set("trailing_entries", &mut open.trailing_entries, &self.trailing_entries);
+        set("log_roll_bytes", &mut open.log_roll_bytes, &self.log_roll_bytes);
         set("sync_latency_us", &mut open.sync_latency_us, &self.sync_latency_us);
         set("link_latency_us", &mut open.link_latency_us, &self.link_latency_us);
         let mut auto_create_partitions = 0;
@@ -238,6 +244,7 @@ fn draw_open(seed: u64) -> Cluster {
         auto_create_partitions: 0,
         snapshot_entries: draw.pick(&[50, 200, 1_000, 100_000]).copied().unwrap_or(1_000),
         trailing_entries: draw.pick(&[0, 20, 200, 10_000]).copied().unwrap_or(10_000),
+        log_roll_bytes: log_roll_bytes(),
         snapshot_chunk_bytes: draw.pick(&[256, 4_096, 262_144]).copied().unwrap_or(262_144),
         link_latency_us: world.between(50, 1_000),
         link_jitter_us: world.between(20, 2_000),
@@ -245,6 +252,16 @@ fn draw_open(seed: u64) -> Cluster {
         change_points,
         topics: topics.to_vec(),
     }
+}
+
+/// What the coordinator does where nothing is set.
+fn log_roll_bytes() -> u64 {
+    1024 * 1024
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_usual(bytes: &u64) -> bool {
+    *bytes == log_roll_bytes()
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -119,7 +119,7 @@ pub async fn run<R: Runtime>(
 ) -> Result<(), CoordinatorError> {
     runtime.lock().map_err(CoordinatorError::Locked)?;
     let format = Format::read(&runtime, config.id).await.map_err(StorageError::from)?;
-    let opened = Storage::open(runtime.clone()).await?;
+    let opened = Storage::open(runtime.clone(), config.log_roll_bytes).await?;
     let (inbox, inputs) = mpsc::channel(INBOX_INPUTS_MAX);
     let (mut server, storage, batches) = recover(&runtime, config, format, opened)?;
     let mut tasks = vec![

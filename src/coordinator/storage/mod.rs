@@ -34,10 +34,6 @@ use crate::consensus::{PersistOp, Position};
 use crate::runtime::Disk;
 use wal::Wal;
 
-/// A write-ahead log that has grown by this many bytes since it was begun is begun anew at the
-/// next compaction.
-const ROLL_BYTES: u64 = 1024 * 1024;
-
 /// Why a coordinator's directory cannot be used, or could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -105,11 +101,13 @@ pub struct Storage<D: Disk> {
     wal_number: u64,
     log: LogState,
     snapshots: SnapshotFiles<D>,
+    roll_bytes: u64,
 }
 
 impl<D: Disk + Clone> Storage<D> {
-    /// Opens the directory, or begins an empty log in it.
-    pub async fn open(disk: D) -> Result<Opened<D>, StorageError> {
+    /// Opens the directory, or begins an empty log in it. A log that has grown by `roll_bytes` since it was
+    /// begun is begun anew at the next compaction.
+    pub async fn open(disk: D, roll_bytes: u64) -> Result<Opened<D>, StorageError> {
         let root = Path::new("");
         let entries = disk.list(root).map_err(StorageError::io(root))?;
         for entry in entries.iter().filter(|entry| entry.name.ends_with(".tmp")) {
@@ -133,7 +131,7 @@ impl<D: Disk + Clone> Storage<D> {
             let path = wal_path(number);
             disk.remove_file(&path).map_err(StorageError::io(&path))?;
         }
-        let storage = Storage { disk, wal, wal_number, log: log.clone(), snapshots };
+        let storage = Storage { disk, wal, wal_number, log: log.clone(), snapshots, roll_bytes };
         Ok(Opened { storage, log, snapshot, torn_bytes })
     }
 
@@ -151,7 +149,7 @@ impl<D: Disk + Clone> Storage<D> {
     /// Forgets log entries that a durable snapshot covers.
     pub async fn compact(&mut self, through: Position) -> Result<(), StorageError> {
         self.log.compact(through);
-        if self.wal.written_bytes() < ROLL_BYTES {
+        if self.wal.written_bytes() < self.roll_bytes {
             return Ok(());
         }
         let old = wal_path(self.wal_number);

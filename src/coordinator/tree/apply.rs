@@ -175,7 +175,6 @@ impl Tree {
     fn perform(&mut self, op: &Op, time_ms: i64, txn: &Txn, applied: &mut Applied) -> Result<Reply, Failure> {
         match op {
             Op::CloseSession => self.end_session(txn.session, false, time_ms, applied),
-            Op::Error(error) => return Err((*error).into()),
             Op::Write(write) => {
                 let mut section = Section::new(self, time_ms, txn.session, &txn.ids);
                 let reply = section.perform(write)?;
@@ -189,8 +188,7 @@ impl Tree {
                 return Ok(reply);
             }
             // The others do not come here: they belong to no client's order.
-            Op::Sync
-            | Op::Noop
+            Op::Noop
             | Op::CreateSession { .. }
             | Op::AttachSession { .. }
             | Op::ExpireSession

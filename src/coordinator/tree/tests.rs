@@ -270,7 +270,7 @@ fn ephemerals_go_with_their_session_and_the_parents_see_it() {
     let stat = bench.stat("/p");
     assert_eq!((stat.num_children, stat.cversion, stat.pzxid), (0, 4, bench.tree.last_zxid().0));
     assert_eq!((bench.tree.ephemeral_count(), bench.tree.session(SessionId(0x77))), (0, None));
-    let late = bench.apply(Op::Sync);
+    let late = bench.apply(Op::CloseSession);
     assert_eq!(late.result, Err(Failure::Refused(Refusal::NoSession)));
 }
 
@@ -334,14 +334,6 @@ fn an_expiry_that_was_decided_before_the_session_was_attached_anew_is_refused() 
     let applied = bench.apply_txn(Txn { attachment: 2, ..expiry });
     assert!(applied.ended.is_some_and(|ended| ended.expired && ended.ephemerals.len() == 1));
     assert!(bench.tree.node("/e").is_none());
-}
-
-#[test]
-fn a_request_that_was_refused_at_ingress_keeps_its_place_in_the_order() {
-    let mut bench = Bench::new();
-    let refused = bench.apply(Op::Error(ErrorCode::BadArguments));
-    assert_eq!(refused.result, Err(Failure::Error(ErrorCode::BadArguments)));
-    bench.create("/a");
 }
 
 #[test]

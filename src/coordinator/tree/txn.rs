@@ -20,7 +20,7 @@ use bytes::{BufMut, Bytes};
 use super::codec::{BadEncoding, Reader, put_bytes, put_optional_bytes};
 use super::session::Password;
 use crate::base::ids::{ServerId, SessionId, Zxid};
-use crate::base::znode::{Acl, AuthId, CreateMode, ErrorCode, Permissions};
+use crate::base::znode::{Acl, AuthId, CreateMode, Permissions};
 
 /// The version of the format, in front of each entry.
 const VERSION: u8 = 1;
@@ -80,10 +80,6 @@ pub enum Op {
         /// The text.
         data: Bytes,
     },
-    /// Nothing, but in the client's order.
-    Sync,
-    /// A request that was refused before it was proposed; it keeps its place in the client's order.
-    Error(ErrorCode),
     /// One write.
     Write(Write),
     /// Writes that happen all or not at all.
@@ -256,11 +252,6 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_u8(5);
             put_bytes(out, data);
         }
-        Op::Sync => out.put_u8(6),
-        Op::Error(error) => {
-            out.put_u8(7);
-            out.put_i32(error.code());
-        }
         Op::Write(write) => {
             out.put_u8(8);
             put_write(out, write);
@@ -287,8 +278,6 @@ fn read_op(reader: &mut Reader) -> Result<Op, BadEncoding> {
         3 => Op::CloseSession,
         4 => Op::ExpireSession,
         5 => Op::SetConfig { data: reader.bytes()? },
-        6 => Op::Sync,
-        7 => Op::Error(ErrorCode::from_code(reader.i32()?)),
         8 => Op::Write(read_write(reader)?),
         9 => Op::Multi(reader.list(read_write)?),
         tag => return Err(BadEncoding::Value { what: "an operation", value: i64::from(tag) }),

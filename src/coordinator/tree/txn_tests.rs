@@ -42,8 +42,6 @@ fn op() -> impl Strategy<Value = Op> {
         Just(Op::Noop),
         Just(Op::CloseSession),
         Just(Op::ExpireSession),
-        Just(Op::Sync),
-        any::<i32>().prop_map(|code| Op::Error(ErrorCode::from_code(code))),
         credentials().prop_map(|(password, timeout_ms)| Op::CreateSession { password, timeout_ms }),
         credentials().prop_map(|(password, timeout_ms)| Op::AttachSession { password, timeout_ms }),
         vec(any::<u8>(), 0..40).prop_map(|data| Op::SetConfig { data: data.into() }),
