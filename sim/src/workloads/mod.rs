@@ -4,6 +4,7 @@
 //! A workload decides nothing by what observers know. It ends by itself when the load does.
 
 pub mod coordinator_registers;
+mod deliveries;
 pub mod payload;
 pub mod produce_consume;
 pub mod protocol;

@@ -27,6 +27,7 @@ use wyrdlog::wire::kafka::ErrorCode;
 use wyrdlog::wire::kafka::batch::Compression;
 
 use super::Load;
+use super::deliveries::Deliveries;
 use super::payload::Payload;
 use crate::engine::SimRuntime;
 use crate::history::kafka::{Call, KafkaHistory, PartitionIndex, Reply, ResetReason};
@@ -151,10 +152,10 @@ impl ProduceConsume {
     /// A producer and a consumer, which reads from the beginning, until they are given up or the load ends.
     async fn one_life(self: Arc<Self>, cluster: Cluster<SimRuntime>, runtime: SimRuntime, client: Client) {
         let ends = self.end_of_life(runtime);
-        let sending = Sending::new(self.clone(), &cluster, runtime, client);
+        let mut sending = Sending::new(self.clone(), &cluster, runtime, client);
         let polling = runtime.spawn("consumer", self.clone().poll_all(cluster, runtime, client));
         loop {
-            self.load.pause(&runtime).await;
+            sending.deliveries.beside(self.load.pause(&runtime)).await;
             if self.load.is_over() || ends.is_some_and(|ends| runtime.now() >= ends) {
                 break;
             }
@@ -253,6 +254,28 @@ impl ProduceConsume {
         self.complete(op, Outcome::Failed);
     }
 
+    /// Records what became of a send.
+    pub(super) fn sent(&self, op: OpId, fate: Sent) {
+        let outcome = match fate {
+            Sent::Acknowledged { offset } => Outcome::Ok(Reply::Sent { offset }),
+            Sent::Failed(error) => {
+                tracing::debug!(%error, "a record was not taken");
+                if let SendError::Broker(code) = error {
+                    return self.refused(op, code);
+                }
+                Outcome::Failed
+            }
+            Sent::Unknown(error) => {
+                tracing::debug!(%error, "what became of a record is unknown");
+                if error == SendError::Closed {
+                    self.history().given_up.insert(op);
+                }
+                Outcome::Unknown
+            }
+        };
+        self.complete(op, outcome);
+    }
+
     fn reposition(&self, consumer: &mut Consumer<SimRuntime>, client: Client, at: &TopicPartition, to: OffsetSpec) {
         let Some(partition) = self.index(at) else { return };
         let op = self.invoke(client, Call::Reposition { partition });
@@ -349,6 +372,7 @@ impl ProduceConsume {
 /// A client's producer.
 struct Sending {
     workload: Arc<ProduceConsume>,
+    deliveries: Deliveries,
     producer: Producer<SimRuntime>,
     runtime: SimRuntime,
     client: Client,
@@ -383,11 +407,12 @@ impl Sending {
             ..ProducerConfig::default()
         };
         let producer = Producer::new(cluster.clone(), config);
-        Sending { workload, producer, runtime, client, acks, idempotent: is_idempotent.then_some(number) }
+        let deliveries = Deliveries::new(workload.clone(), runtime);
+        Sending { workload, deliveries, producer, runtime, client, acks, idempotent: is_idempotent.then_some(number) }
     }
 
     /// Hands one record over. Its outcome is recorded when it comes.
-    async fn send(&self) {
+    async fn send(&mut self) {
         let workload = &self.workload;
         let partition = self.runtime.random_below("partition", workload.partitions.len() as u64) as PartitionIndex;
         let Some(name) = workload.partitions.get(usize::from(partition)).cloned() else { return };
@@ -396,29 +421,8 @@ impl Sending {
         let op = workload.invoke(self.client, Call::Send { partition, value, acks, idempotent });
         let record = workload.payload.record(value, self.runtime.wall_clock_ms());
         workload.history().timestamps.insert(value, record.timestamp_ms);
-        let delivery = self.producer.send(name, record).await;
-        let workload = workload.clone();
-        let recorded = async move {
-            let outcome = match delivery.await {
-                Sent::Acknowledged { offset } => Outcome::Ok(Reply::Sent { offset }),
-                Sent::Failed(error) => {
-                    tracing::debug!(%error, "a record was not taken");
-                    if let SendError::Broker(code) = error {
-                        return workload.refused(op, code);
-                    }
-                    Outcome::Failed
-                }
-                Sent::Unknown(error) => {
-                    tracing::debug!(%error, "what became of a record is unknown");
-                    if error == SendError::Closed {
-                        workload.history().given_up.insert(op);
-                    }
-                    Outcome::Unknown
-                }
-            };
-            workload.complete(op, outcome);
-        };
-        self.runtime.spawn("delivery", recorded).detach();
+        let delivery = self.deliveries.beside(self.producer.send(name, record)).await;
+        self.deliveries.push(op, delivery);
     }
 }
 
