@@ -12,14 +12,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::config::ClientConfig;
 use crate::base::address::Address;
 use crate::base::time::Instant;
 use crate::message;
-use crate::runtime::{Runtime, Stream, timeout, timeout_at};
+use crate::runtime::{Outbox, Runtime, Stream, timeout, timeout_at};
 use crate::wire::frame::{FrameDecoder, FrameQueue};
 use crate::wire::kafka::api::Versions;
 use crate::wire::kafka::client::{correlation_id, decode_response, encode_request};
@@ -57,7 +57,6 @@ pub struct Connection<R: Runtime> {
 }
 
 /// What the handle, its tasks and its replies share.
-#[derive(Debug)]
 struct Shared {
     /// One permit per request that is not answered yet; closed with the connection. It bounds the
     /// queue of outgoing frames too.
@@ -65,11 +64,11 @@ struct Shared {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     closed: Option<String>,
-    /// To the writer, which ends when this is gone; bounded by `in_flight`.
-    outgoing: Option<mpsc::UnboundedSender<FrameQueue>>,
+    /// To the peer; bounded by `in_flight`. The writing half ends when this is gone.
+    outgoing: Option<Arc<Outbox<FrameQueue>>>,
     next_correlation_id: i32,
     /// Requests that were sent and not answered, oldest first.
     pending: VecDeque<Pending>,
@@ -91,12 +90,14 @@ impl Shared {
 
     /// Ends the connection for all. Those who wait learn `reason`.
     fn close(&self, reason: &str) {
-        let pending = {
+        let (pending, outgoing) = {
             let mut state = self.state();
             state.closed.get_or_insert_with(|| reason.to_owned());
-            state.outgoing = None;
-            std::mem::take(&mut state.pending)
+            (std::mem::take(&mut state.pending), state.outgoing.take())
         };
+        if let Some(outgoing) = outgoing {
+            outgoing.finish();
+        }
         self.in_flight.close();
         for one in pending {
             // A waiter that has gone no longer wants to know.
@@ -129,14 +130,14 @@ impl<R: Runtime> Connection<R> {
     /// Starts the tasks of a connection over `stream`, before any handshake.
     fn start(runtime: R, stream: R::Stream, config: ClientConfig) -> Self {
         let (reader, writer) = stream.split();
-        let (outgoing, frames) = mpsc::unbounded_channel();
+        let outgoing = Arc::new(Outbox::new(writer, FrameQueue::new()));
         let shared = Arc::new(Shared {
             in_flight: Arc::new(Semaphore::new(config.in_flight_max)),
-            state: Mutex::new(State { outgoing: Some(outgoing), ..State::default() }),
+            state: Mutex::new(State { outgoing: Some(outgoing.clone()), ..State::default() }),
         });
         let decoder = FrameDecoder::new(config.response_bytes_max);
         Connection {
-            _writer: runtime.spawn("client-writer", write_frames(writer, frames, shared.clone())),
+            _writer: runtime.spawn("client-writer", write_frames(outgoing, shared.clone())),
             _reader: runtime.spawn("client-reader", read_frames(reader, decoder, shared.clone())),
             client_id: StrBytes::from(config.client_id.as_str()),
             versions: BTreeMap::new(),
@@ -236,15 +237,18 @@ impl<R: Runtime> Connection<R> {
         Ok((correlation_id, frame))
     }
 
-    /// Into the line of frames and the line of pending requests, in one step.
+    /// Into the line of frames and the line of pending requests, in one step, and out if there is room.
     fn enqueue(&self, frame: FrameQueue, pending: Option<Pending>) -> Result<(), RequestFailed> {
         let mut state = self.shared.state();
         if let Some(reason) = &state.closed {
             return Err(RequestFailed::NotSent(reason.clone()));
         }
-        let ended = || RequestFailed::NotSent("the connection has ended".to_owned());
-        state.outgoing.as_ref().ok_or_else(ended)?.send(frame).map_err(|_| ended())?;
-        state.pending.extend(pending);
+        let State { outgoing: Some(outgoing), pending: line, .. } = &mut *state else {
+            return Err(RequestFailed::NotSent("the connection has ended".to_owned()));
+        };
+        line.extend(pending);
+        outgoing.add(|queue| queue.append(frame));
+        outgoing.write_now();
         Ok(())
     }
 }
@@ -292,23 +296,11 @@ impl Future for Reply {
     }
 }
 
-async fn write_frames<W: tokio::io::AsyncWrite + Unpin>(
-    mut writer: W,
-    mut frames: mpsc::UnboundedReceiver<FrameQueue>,
-    shared: Arc<Shared>,
-) {
-    while let Some(mut frame) = frames.recv().await {
-        // What waits already goes out with it, so that a pipeline costs fewer writes.
-        while let Ok(more) = frames.try_recv() {
-            frame.append(more);
-        }
-        let written = async {
-            writer.write_all_buf(&mut frame).await?;
-            writer.flush().await
-        };
-        if let Err(error) = written.await {
-            shared.close(&format!("writing failed: {error}"));
-            return;
+/// Writes what did not go out at once.
+async fn write_frames(outgoing: Arc<Outbox<FrameQueue>>, shared: Arc<Shared>) {
+    while outgoing.wait().await {
+        if let Err(error) = outgoing.write_some().await {
+            return shared.close(&format!("writing failed: {error}"));
         }
     }
 }

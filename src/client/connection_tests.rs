@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -13,10 +13,11 @@ use crate::wire::kafka::response::encode;
 
 type Answer = oneshot::Receiver<Result<Response, RequestFailed>>;
 
-fn shared(in_flight: usize) -> (Arc<Shared>, mpsc::UnboundedReceiver<FrameQueue>) {
-    let (outgoing, frames) = mpsc::unbounded_channel();
-    let state = Mutex::new(State { outgoing: Some(outgoing), ..State::default() });
-    (Arc::new(Shared { in_flight: Arc::new(Semaphore::new(in_flight)), state }), frames)
+fn shared(in_flight: usize) -> (Arc<Shared>, DuplexStream) {
+    let (writer, peer) = duplex(7);
+    let outgoing = Some(Arc::new(Outbox::new(writer, FrameQueue::new())));
+    let state = Mutex::new(State { outgoing, ..State::default() });
+    (Arc::new(Shared { in_flight: Arc::new(Semaphore::new(in_flight)), state }), peer)
 }
 
 fn ask(shared: &Shared, correlation_id: i32) -> Answer {
@@ -56,7 +57,7 @@ fn read(shared: &Arc<Shared>, bytes: &[u8], step: usize) {
 #[test]
 fn responses_go_to_their_requests_in_order_however_they_are_cut() {
     for step in [1, 3, 64, 1_000] {
-        let (shared, _frames) = shared(2);
+        let (shared, _peer) = shared(2);
         let (first, second) = (ask(&shared, 1), ask(&shared, 2));
         read(&shared, &[response(1, 10), response(2, 20)].concat(), step);
         assert_eq!((producer_id(first), producer_id(second)), (Some(10), Some(20)));
@@ -65,7 +66,7 @@ fn responses_go_to_their_requests_in_order_however_they_are_cut() {
 
 #[test]
 fn a_response_out_of_turn_ends_the_connection_and_leaves_all_requests_unknown() {
-    let (shared, _frames) = shared(2);
+    let (shared, _peer) = shared(2);
     let (first, second) = (ask(&shared, 1), ask(&shared, 2));
     read(&shared, &[response(2, 20), response(1, 10)].concat(), 1_000);
     for answer in [first, second] {
@@ -77,7 +78,7 @@ fn a_response_out_of_turn_ends_the_connection_and_leaves_all_requests_unknown() 
 
 #[test]
 fn the_end_of_the_stream_leaves_unanswered_requests_unknown_and_frees_their_places() {
-    let (shared, _frames) = shared(2);
+    let (shared, _peer) = shared(2);
     let (first, second) = (ask(&shared, 1), ask(&shared, 2));
     let mut bytes = response(1, 10).to_vec();
     bytes.extend_from_slice(&response(2, 20)[..10]);
@@ -91,7 +92,7 @@ fn the_end_of_the_stream_leaves_unanswered_requests_unknown_and_frees_their_plac
 fn an_oversized_and_a_garbled_frame_end_the_connection() {
     let garbled = [&12i32.to_be_bytes()[..], &1i32.to_be_bytes(), &[0xff; 8]].concat();
     for bytes in [i32::MAX.to_be_bytes().to_vec(), (-1i32).to_be_bytes().to_vec(), garbled] {
-        let (shared, _frames) = shared(1);
+        let (shared, _peer) = shared(1);
         let answer = ask(&shared, 1);
         read(&shared, &bytes, 1_000);
         assert!(matches!(answer.blocking_recv(), Ok(Err(RequestFailed::Lost(_)))), "{bytes:?}");
@@ -100,16 +101,15 @@ fn an_oversized_and_a_garbled_frame_end_the_connection() {
 
 #[test]
 fn frames_are_written_in_the_order_in_which_they_were_put_in_line() {
-    let (shared, frames) = shared(1);
-    let (writer, mut peer) = duplex(7);
-    let sender = shared.state().outgoing.take().expect("open");
+    let (shared, mut peer) = shared(1);
+    let outgoing = shared.state().outgoing.take().expect("open");
     for text in ["one", "", "two", "three"] {
-        sender.send(FrameQueue::from(Bytes::from_static(text.as_bytes()))).expect("open");
+        outgoing.add(|queue| queue.push(Bytes::from_static(text.as_bytes())));
+        outgoing.write_now();
     }
-    drop(sender);
+    outgoing.finish();
     let mut written = String::new();
-    let writing =
-        async { tokio::join!(write_frames(writer, frames, shared.clone()), peer.read_to_string(&mut written)) };
+    let writing = async { tokio::join!(write_frames(outgoing, shared.clone()), peer.read_to_string(&mut written)) };
     let (_, read) = tokio_runtime::run(writing).expect("a runtime");
     read.expect("ends");
     assert_eq!(written, "onetwothree");

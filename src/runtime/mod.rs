@@ -13,6 +13,7 @@
 
 pub mod disk;
 pub mod network;
+pub mod outbox;
 pub mod select;
 pub mod timeout;
 pub mod tokio_runtime;
@@ -26,6 +27,7 @@ use crate::base::time::Instant;
 
 pub use disk::{Disk, Entry, File, OpenMode};
 pub use network::{Listener, Network, Stream, StreamReader, StreamWriter};
+pub use outbox::Outbox;
 pub use select::{Either, select};
 pub use timeout::{TimedOut, timeout, timeout_at};
 

@@ -66,7 +66,7 @@ pub trait StreamReader: AsyncRead + Send + Sync + Unpin + 'static {}
 
 /// The sending half of a connection. A write takes at least one byte, maybe not all, and is
 /// pending while the peer's and the network's buffers are full (back-pressure). Vectored writes
-/// are supported. `poll_flush` need not wait for the peer. `poll_shutdown`, or dropping the half,
+/// are supported, and what was written is on its way without a flush. `poll_shutdown`, or dropping the half,
 /// sends end-of-stream after the written bytes.
 pub trait StreamWriter: AsyncWrite + Send + Sync + Unpin + 'static {
     /// Ends the connection at once in both directions; the peer gets `ConnectionReset`, and so does
