@@ -15,6 +15,7 @@ pub mod connection;
 pub mod consumer;
 pub mod coordinator;
 mod fetches;
+mod lane;
 pub mod metadata;
 pub mod producer;
 mod refusals;

@@ -17,23 +17,18 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::accumulator::{Accumulator, Identity, PartitionResult, ProduceCall};
 use super::cluster::Cluster;
-use super::config::{Acks, ClientConfig, ProducerConfig};
-use super::connection::{Connection, RequestFailed};
-use super::refusals::Pending;
-use crate::base::event::Asked;
+use super::config::ProducerConfig;
+use super::connection::RequestFailed;
+use super::lane;
 use crate::base::ids::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
 use crate::base::time::Instant;
 use crate::message;
-use crate::runtime::{Runtime, Task, timeout};
+use crate::runtime::{Runtime, timeout};
 use crate::wire::kafka::batch::NewRecord;
-use crate::wire::kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use crate::wire::kafka::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse, StrBytes};
-use crate::wire::kafka::{ApiKey, ErrorCode, Request, Response};
+use crate::wire::kafka::messages::InitProducerIdRequest;
+use crate::wire::kafka::{ErrorCode, Request, Response};
 
 pub use super::accumulator::{Outcome, SendError};
-
-/// The highest version of Produce that names topics by name.
-const PRODUCE_BY_NAME_MAX: i16 = 12;
 
 /// Writes records. See the module's doc.
 pub struct Producer<R: Runtime> {
@@ -154,7 +149,7 @@ impl<R: Runtime> Drop for Producer<R> {
 }
 
 /// What the sender's helpers tell it.
-enum Told {
+pub(super) enum Told {
     Answered(Bound, Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed>),
     Identity(Option<Identity>),
     Refreshed,
@@ -162,10 +157,10 @@ enum Told {
 
 /// A call, and the connection it may be sent on.
 #[derive(Clone, Copy, Debug)]
-struct Bound {
-    call: u64,
-    broker: BrokerId,
-    connection: u64,
+pub(super) struct Bound {
+    pub(super) call: u64,
+    pub(super) broker: BrokerId,
+    pub(super) connection: u64,
 }
 
 /// The task that sends.
@@ -268,7 +263,7 @@ impl<R: Runtime> Sender<R> {
         let lane = self.lanes.entry(broker).or_insert_with(|| {
             let (calls, receiver) = mpsc::unbounded_channel();
             let task =
-                cluster.runtime().spawn("producer-lane", run_lane(cluster.clone(), config, broker, receiver, tell));
+                cluster.runtime().spawn("producer-lane", lane::run(cluster.clone(), config, broker, receiver, tell));
             Lane { calls, connection: 0, under_way: 0, _task: task }
         });
         lane.connection += u64::from(lane.under_way == 0);
@@ -350,111 +345,4 @@ fn identity_of(response: Response) -> Option<Identity> {
         }
         _ => None,
     }
-}
-
-/// Sends the calls to `broker` in order. Answers are waited for beside it; those waits end with
-/// the connection, or with the request's time-out.
-async fn run_lane<R: Runtime>(
-    cluster: Cluster<R>,
-    config: ProducerConfig,
-    broker: BrokerId,
-    mut calls: mpsc::UnboundedReceiver<(Bound, ProduceCall)>,
-    tell: mpsc::UnboundedSender<Told>,
-) {
-    let mut opened = (None, Err(RequestFailed::NotSent("nothing was sent yet".to_owned())));
-    while let Some((bound, call)) = calls.recv().await {
-        let pending = Pending::new(&cluster, broker);
-        if opened.0 != Some(bound.connection) {
-            opened = (Some(bound.connection), cluster.connection(broker).await);
-        }
-        let sent = match &opened.1 {
-            Ok(connection) => send_call(connection, cluster.config(), &config, &call).await,
-            Err(failed) => Err(failed.clone()),
-        };
-        match sent {
-            Err(failed) => {
-                opened.1 = Err(failed.clone());
-                let _ = tell.send(Told::Answered(bound, Err(failed)));
-            }
-            Ok(_) if config.acks == Acks::None => {
-                let written = |(partition, _)| (partition, PartitionResult::Written { base_offset: None });
-                let _ = tell.send(Told::Answered(bound, Ok(call.batches.into_iter().map(written).collect())));
-            }
-            Ok(reply) => {
-                let (tell, acks) = (tell.clone(), config.acks);
-                let sizes: Vec<_> =
-                    call.batches.into_iter().map(|(partition, batch)| (partition, batch.len())).collect();
-                let wait = async move {
-                    let results = reply.await.and_then(results_of);
-                    tell_refusals(&pending, acks, &sizes, &results);
-                    let _ = tell.send(Told::Answered(bound, results));
-                };
-                cluster.runtime().spawn("producer-reply", wait).detach();
-            }
-        }
-    }
-}
-
-async fn send_call<R: Runtime>(
-    connection: &Connection<R>,
-    client: &ClientConfig,
-    config: &ProducerConfig,
-    call: &ProduceCall,
-) -> Result<super::connection::Reply, RequestFailed> {
-    let version = connection.version(ApiKey::Produce).map(|version| version.min(PRODUCE_BY_NAME_MAX));
-    let version = version.ok_or_else(|| RequestFailed::NotSent("the broker does not speak our Produce".to_owned()))?;
-    let timeout_ms = i32::try_from(client.request_timeout.as_millis()).unwrap_or(i32::MAX);
-    connection.send_version(version, &produce_request(call, config.acks, timeout_ms)).await
-}
-
-fn produce_request(call: &ProduceCall, acks: Acks, timeout_ms: i32) -> Request {
-    let mut topics: BTreeMap<&str, Vec<PartitionProduceData>> = BTreeMap::new();
-    for (partition, batch) in &call.batches {
-        let data = message!(PartitionProduceData { index: partition.partition, records: Some(batch.clone()) });
-        topics.entry(&partition.topic).or_default().push(data);
-    }
-    let topic = |(name, partition_data)| {
-        message!(TopicProduceData { name: StrBytes::from(name), partition_data: partition_data })
-    };
-    Request::Produce(message!(ProduceRequest {
-        acks: acks.to_wire(),
-        timeout_ms: timeout_ms,
-        topic_data: topics.into_iter().map(topic).collect(),
-    }))
-}
-
-fn tell_refusals<R: Runtime>(
-    pending: &Pending<R>,
-    acks: Acks,
-    sizes: &[(TopicPartition, usize)],
-    results: &Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed>,
-) {
-    let Ok(results) = results else { return };
-    for (partition, bytes) in sizes {
-        if let Some(PartitionResult::Error(error)) = results.get(partition) {
-            pending.refused(partition, Asked::Produce { acks: acks.to_wire(), bytes: *bytes }, *error);
-        }
-    }
-}
-
-fn results_of(response: Response) -> Result<BTreeMap<TopicPartition, PartitionResult>, RequestFailed> {
-    let Response::Produce(body) = response else {
-        return Err(RequestFailed::Lost(format!("{:?} instead of Produce", response.api())));
-    };
-    Ok(partition_results(&body))
-}
-
-fn partition_results(body: &ProduceResponse) -> BTreeMap<TopicPartition, PartitionResult> {
-    let mut results = BTreeMap::new();
-    for topic in &body.responses {
-        let name: Arc<str> = topic.name.as_str().into();
-        for one in &topic.partition_responses {
-            let result = match ErrorCode::check(one.error_code) {
-                Ok(()) => PartitionResult::Written { base_offset: Some(one.base_offset) },
-                Err(error) => PartitionResult::Error(error),
-            };
-            results.insert(TopicPartition::new(name.clone(), one.index), result);
-        }
-    }
-    results
 }
