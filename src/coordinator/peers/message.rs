@@ -104,14 +104,12 @@ pub enum PeerMessage {
 }
 
 impl PeerMessage {
-    /// The frame's content.
-    #[must_use]
-    pub fn encode(&self) -> Bytes {
-        let mut frame = BytesMut::new();
+    /// Appends the frame's content to `frame`.
+    pub fn put(&self, frame: &mut BytesMut) {
         match self {
             PeerMessage::Consensus(message) => {
                 frame.put_u8(CONSENSUS);
-                consensus::codec::encode(message, &mut frame);
+                consensus::codec::encode(message, frame);
             }
             PeerMessage::Forward { request, txn } => {
                 frame.put_u8(FORWARD);
@@ -127,7 +125,6 @@ impl PeerMessage {
                 sessions.iter().for_each(|session| frame.put_i64(session.0));
             }
         }
-        frame.freeze()
     }
 
     /// The message that a frame's content is.
@@ -186,7 +183,9 @@ mod tests {
             PeerMessage::Touched(vec![SessionId(-1), SessionId(3)]),
             PeerMessage::Touched(Vec::new()),
         ] {
-            assert_eq!(PeerMessage::decode(message.encode()), Ok(message));
+            let mut frame = BytesMut::new();
+            message.put(&mut frame);
+            assert_eq!(PeerMessage::decode(frame.freeze()), Ok(message));
         }
     }
 

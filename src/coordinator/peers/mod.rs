@@ -4,15 +4,15 @@
 //! server's own. Messages may be lost (the queue is full, the connection broke), never reordered
 //! within one connection. Whoever sends something that needs an answer bears that.
 
+mod link;
 mod message;
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::io::AsyncReadExt;
 
+pub use link::Link;
 pub use message::PeerMessage;
 
 use super::server::{Inbox, Input};
@@ -22,12 +22,8 @@ use crate::base::limits::JUTE_BYTES_MAX;
 use crate::runtime::{Listener, Runtime, Stream, Task, timeout};
 use crate::wire::frame::FrameDecoder;
 
-/// Messages that wait for one peer. Consensus repeats what is lost.
-pub const QUEUE_MESSAGES_MAX: usize = 1024;
 /// The largest frame of a peer: a batch of entries, or one of the largest size.
 const FRAME_BYTES_MAX: usize = 4 * JUTE_BYTES_MAX;
-/// Bytes that are gathered into one write.
-const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long a write may stand still before the connection is given up.
@@ -46,52 +42,31 @@ pub struct Peer {
     pub address: Address,
 }
 
-/// Sends what comes out of `queue` to `peer`, connecting as often as needed, until the queue is
-/// closed. Tells the server whenever messages that it queued may have been lost.
-pub async fn send_all<R: Runtime>(runtime: R, peer: Peer, mut queue: mpsc::Receiver<Bytes>, inbox: Inbox) {
-    while !queue.is_closed() {
+/// Keeps `link` connected to `peer`, connecting as often as needed, and writes what does not go out at once.
+/// Tells the server whenever messages that it sent may have been lost.
+pub async fn keep_linked<R: Runtime>(runtime: R, peer: Peer, link: Arc<Link>, inbox: Inbox) {
+    loop {
         if let Ok(Ok(stream)) = timeout(&runtime, CONNECT_TIMEOUT, runtime.connect(&peer.address)).await {
-            let (_reader, mut writer) = stream.split();
-            // What waited while there was no connection is old; consensus repeats what matters.
-            while queue.try_recv().is_ok() {}
+            let (_reader, writer) = stream.split();
+            let outbox = link.connect(writer, &message::hello(peer.own, peer.id));
+            // Before this connection there was none, and what was sent then is lost.
             if inbox.send(Input::MessagesLost(peer.id)).await.is_err() {
                 return;
             }
-            let ended = write_all(&runtime, &peer, &mut writer, &mut queue).await;
-            if inbox.send(Input::MessagesLost(peer.id)).await.is_err() || ended.is_ok() {
+            while outbox.wait().await {
+                // A write that fails or stands still ends the connection.
+                if !matches!(timeout(&runtime, WRITE_TIMEOUT, outbox.write_some()).await, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            link.disconnect();
+            if inbox.send(Input::MessagesLost(peer.id)).await.is_err() {
                 return;
             }
         }
         let (shortest, longest) = RECONNECT_DELAY;
         runtime.sleep(runtime.random_duration("peer reconnect", shortest, longest)).await;
     }
-}
-
-async fn write_all<R: Runtime>(
-    runtime: &R,
-    peer: &Peer,
-    writer: &mut (impl AsyncWriteExt + Unpin),
-    queue: &mut mpsc::Receiver<Bytes>,
-) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
-    put_frame(&mut buffer, &message::hello(peer.own, peer.id));
-    loop {
-        let written = timeout(runtime, WRITE_TIMEOUT, writer.write_all(&buffer)).await;
-        written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        buffer.clear();
-        let Some(first) = queue.recv().await else { return Ok(()) };
-        put_frame(&mut buffer, &first);
-        while buffer.len() < WRITE_BYTES_MAX {
-            let Ok(next) = queue.try_recv() else { break };
-            put_frame(&mut buffer, &next);
-        }
-    }
-}
-
-fn put_frame(buffer: &mut BytesMut, content: &[u8]) {
-    let len = i32::try_from(content.len()).expect("messages are far below 2 GiB");
-    buffer.put_i32(len);
-    buffer.put_slice(content);
 }
 
 /// Accepts peers and hands their messages to the server, until it has stopped.

@@ -26,7 +26,7 @@ pub use connection::ConnectionId;
 pub use start::{CoordinatorError, Listeners, check, format, run};
 
 use super::config::Config;
-use super::peers::PeerMessage;
+use super::peers::{Link, PeerMessage};
 use super::storage::{StorageError, StorageOp, Stored};
 use super::tree::{Tree, Watches};
 use crate::base::ids::{ServerId, SessionId};
@@ -105,7 +105,7 @@ pub(super) struct Server<R: Runtime> {
     snapshot_index: u64,
     /// Payload bytes of what was applied since.
     bytes_since_snapshot: u64,
-    links: BTreeMap<ServerId, mpsc::Sender<Bytes>>,
+    links: BTreeMap<ServerId, Arc<Link>>,
     storage: mpsc::Sender<Vec<StorageOp>>,
     storage_ops: Vec<StorageOp>,
     storage_busy: bool,
@@ -185,7 +185,7 @@ impl<R: Runtime> Server<R> {
         }
     }
 
-    /// Hands on what the turn gathered: proposals to consensus, operations to the storage.
+    /// Hands on what the turn gathered: proposals to consensus, operations to the storage, messages to peers.
     fn end_turn(&mut self) {
         if !self.proposals.is_empty() {
             let proposals = std::mem::take(&mut self.proposals);
@@ -198,6 +198,7 @@ impl<R: Runtime> Server<R> {
             // storage has failed, and its reason is in the inbox.
             self.storage_busy = self.storage.try_send(batch).is_ok();
         }
+        self.links.values().for_each(|link| link.write_now());
     }
 
     fn next_deadline(&self) -> Instant {
@@ -233,7 +234,7 @@ impl<R: Runtime> Server<R> {
     }
 
     fn send(&mut self, to: ServerId, message: &PeerMessage) -> bool {
-        self.links.get(&to).is_some_and(|link| link.try_send(message.encode()).is_ok())
+        self.links.get(&to).is_some_and(|link| link.add(message))
     }
 
     fn number(&mut self) -> u64 {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::clients::Clients;
@@ -14,7 +14,7 @@ use crate::base::ids::ServerId;
 use crate::base::stop_cause::StopCause;
 use crate::consensus::{self, BadRecovery, Consensus, Fault, Position, Recovered, Standing, Voters};
 use crate::coordinator::config::Config;
-use crate::coordinator::peers::{self, Peer};
+use crate::coordinator::peers::{self, Link, Peer};
 use crate::coordinator::storage::{self, Format, Opened, Storage, StorageError};
 use crate::coordinator::tree::{Tree, Watches, snapshot};
 use crate::runtime::{Runtime, Task, watch};
@@ -149,10 +149,10 @@ fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: &Inbox) -> Vec<R::Task>
     let own = server.config.id;
     let others: Vec<_> = server.config.ensemble.iter().filter(|member| member.id != own).cloned().collect();
     let link = |member: crate::coordinator::config::Member| {
-        let (link, queue) = mpsc::channel::<Bytes>(peers::QUEUE_MESSAGES_MAX);
-        server.links.insert(member.id, link);
+        let link = Arc::new(Link::default());
+        server.links.insert(member.id, link.clone());
         let peer = Peer { own, id: member.id, address: member.peer_address };
-        server.runtime.spawn("peer writer", peers::send_all(server.runtime.clone(), peer, queue, inbox.clone()))
+        server.runtime.spawn("peer writer", peers::keep_linked(server.runtime.clone(), peer, link, inbox.clone()))
     };
     others.into_iter().map(link).collect()
 }
