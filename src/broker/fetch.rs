@@ -82,9 +82,11 @@ impl<R: Runtime> LongPoll<R> {
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(RESPONSE_BYTES_MAX);
         let topics = self.resolve(version, &request);
         if !wait.is_zero() {
-            asked(&topics)
-                .filter_map(|one| one.partition.as_ref().ok())
-                .for_each(|one| one.wake_on_news(&self.waiting));
+            for one in asked(&topics) {
+                if let Ok(partition) = &one.partition {
+                    partition.wake_on_news(one.request.reader, &self.waiting);
+                }
+            }
         }
         let mut is_over = wait.is_zero();
         loop {

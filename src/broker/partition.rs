@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::log_work::Work;
+use super::reading::Reader;
 use super::shared::{PartitionProposal, Shared, lock};
 use super::waiters::{WaitingFetches, WaitingProducers};
 use crate::base::event::{Event, LogEvent, ReplicaEvent};
@@ -45,7 +46,10 @@ pub(super) struct Core<R: Runtime> {
     pub(super) log: Log<R>,
     pub(super) message_bytes_max: usize,
     pub(super) producers: WaitingProducers,
-    pub(super) fetches: WaitingFetches,
+    /// Those of consumers, which wait for the high watermark.
+    consumers: WaitingFetches,
+    /// Those of followers, which wait for records.
+    followers: WaitingFetches,
     pub(super) work: Work,
     /// States that came while a truncation was under way.
     deferred: VecDeque<PartitionState>,
@@ -99,7 +103,8 @@ impl<R: Runtime> Partition<R> {
             log,
             message_bytes_max: shared.config.message_bytes_max,
             producers: WaitingProducers::default(),
-            fetches: WaitingFetches::default(),
+            consumers: WaitingFetches::default(),
+            followers: WaitingFetches::default(),
             work: Work::default(),
             deferred: VecDeque::new(),
             follower: None,
@@ -174,7 +179,7 @@ impl<R: Runtime> Partition<R> {
         self.section(|section| {
             section.core.is_closed = true;
             section.core.producers.refuse_all(error);
-            section.core.fetches.wake_all();
+            section.core.wake_fetches();
         });
         while self.view(|core| core.work.is_under_way()) {
             rested.as_mut().await;
@@ -196,6 +201,20 @@ impl<R: Runtime> Core<R> {
     pub(super) fn last_stable_offset(&self) -> i64 {
         let high_watermark = self.replica.high_watermark();
         self.log.producers().first_undecided_offset().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+
+    /// Where the fetches of such a reader wait.
+    pub(super) fn fetches_of(&mut self, reader: Reader) -> &mut WaitingFetches {
+        match reader {
+            Reader::Consumer { .. } => &mut self.consumers,
+            Reader::Follower => &mut self.followers,
+        }
+    }
+
+    /// Has all fetches look again, whoever waits.
+    fn wake_fetches(&mut self) {
+        self.consumers.wake_all();
+        self.followers.wake_all();
     }
 
     pub(super) fn wake_follower(&self) {
@@ -296,7 +315,7 @@ impl<R: Runtime> Section<'_, R> {
             Effect::UnderMinInSync => self.core.producers.refuse_all(ErrorCode::NotEnoughReplicasAfterAppend),
             Effect::Resigned => {
                 self.core.producers.refuse_all(ErrorCode::NotLeaderOrFollower);
-                self.core.fetches.wake_all();
+                self.core.wake_fetches();
             }
             Effect::Fault(fault) => self.faulted(&fault),
             Effect::Observe(event) => self.observe(|| event),
@@ -354,7 +373,7 @@ impl<R: Runtime> Section<'_, R> {
     }
 
     fn appended(&mut self, generation: u32, end: i64) {
-        self.core.fetches.wake_all();
+        self.core.followers.wake_all();
         self.step(Input::Appended { generation, end });
     }
 
@@ -364,7 +383,7 @@ impl<R: Runtime> Section<'_, R> {
             // It may have given up in this very moment; its record is committed none the less.
             let _ = producer.answer.send(Ok(()));
         }
-        self.core.fetches.wake_all();
+        self.core.consumers.wake_all();
     }
 
     /// An acks=all batch is committed and its producer is told.

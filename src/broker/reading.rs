@@ -129,9 +129,10 @@ impl<R: Runtime> Partition<R> {
         RefusedRead::new(of_disk)
     }
 
-    /// Has `fetch` woken by appends and by moves of the high watermark, until it is dropped.
-    pub(super) fn wake_on_news(self: &Arc<Self>, fetch: &Arc<WaitingFetch>) {
-        self.section(|section| section.core.fetches.push(fetch));
+    /// Has `fetch` woken by what `reader` may read then, until it is dropped: a follower by appends, a consumer
+    /// by moves of the high watermark.
+    pub(super) fn wake_on_news(self: &Arc<Self>, reader: Reader, fetch: &Arc<WaitingFetch>) {
+        self.section(|section| section.core.fetches_of(reader).push(fetch));
     }
 
     /// Records were handed to a consumer.
