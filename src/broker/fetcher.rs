@@ -27,7 +27,9 @@ use crate::wire::kafka::fetch::FetchedPartition;
 use crate::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use crate::wire::kafka::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use crate::wire::kafka::messages::offset_for_leader_epoch_response::EpochEndOffset;
-use crate::wire::kafka::messages::{FetchRequest, OffsetForLeaderEpochRequest, StrBytes, topic_id, uuid};
+use crate::wire::kafka::messages::{
+    FetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, StrBytes, topic_id, uuid,
+};
 use crate::wire::kafka::{ErrorCode, Request, Response};
 
 /// The most that one answer brings, in bytes (`replica.fetch.response.max.bytes`).
@@ -299,10 +301,8 @@ impl<R: Runtime> Rounds<R> {
             Either::First(answered) => answered,
             Either::Second(()) => {
                 // Whatever it is, it must not wait for the long poll to end.
-                let nudge = connection.send(&Request::OffsetForLeaderEpoch(nudge(self.shared.config.id))).await?;
-                let answered = reply.await;
-                nudge.await?;
-                answered
+                drop(connection.send(&Request::Produce(nudge())).await?);
+                reply.await
             }
         };
         let Response::Fetch(response) = answered? else { return Err(unexpected()) };
@@ -435,9 +435,9 @@ fn epochs_request<R: Runtime>(own: BrokerId, asked: &[Asked<R>]) -> OffsetForLea
     message!(OffsetForLeaderEpochRequest { replica_id: own.0, topics: topics.into_values().collect() })
 }
 
-/// A request about nothing, which ends a long poll in front of it.
-fn nudge(own: BrokerId) -> OffsetForLeaderEpochRequest {
-    message!(OffsetForLeaderEpochRequest { replica_id: own.0 })
+/// A request about nothing, which ends a long poll in front of it and has no answer.
+fn nudge() -> ProduceRequest {
+    message!(ProduceRequest { acks: 0 })
 }
 
 fn unexpected() -> RequestFailed {
