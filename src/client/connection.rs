@@ -19,7 +19,7 @@ use super::config::ClientConfig;
 use crate::base::address::Address;
 use crate::base::time::Instant;
 use crate::message;
-use crate::runtime::{Outbox, Runtime, Stream, timeout, timeout_at};
+use crate::runtime::{Outbox, Runtime, Stream, timeout_at};
 use crate::wire::frame::{FrameDecoder, FrameQueue};
 use crate::wire::kafka::api::Versions;
 use crate::wire::kafka::client::{correlation_id, decode_response, encode_request};
@@ -208,12 +208,11 @@ impl<R: Runtime> Connection<R> {
 
     /// [`send`](Self::send) in the given version.
     pub async fn send_version(&self, version: i16, request: &Request) -> Result<Reply, RequestFailed> {
-        let not_sent = |reason: String| RequestFailed::NotSent(reason);
         let deadline = self.runtime.now() + self.config.request_timeout;
-        let permit = timeout(&self.runtime, self.config.request_timeout, self.shared.in_flight.clone().acquire_owned())
-            .await
-            .map_err(|_| not_sent("too many requests are unanswered".to_owned()))?
-            .map_err(|_| not_sent(self.shared.closed_reason()))?;
+        let permit = match self.shared.in_flight.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => self.wait_for_permit(deadline).await?,
+        };
         let (reply, receiver) = oneshot::channel();
         let expects_response = request.expects_response();
         let (correlation_id, frame) = self.encode(version, request)?;
@@ -224,6 +223,13 @@ impl<R: Runtime> Connection<R> {
             self.enqueue(frame, None)?;
         }
         Ok(Reply::new(self.runtime.clone(), self.shared.clone(), deadline, expects_response.then_some(receiver)))
+    }
+
+    async fn wait_for_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, RequestFailed> {
+        let permit = timeout_at(&self.runtime, deadline, self.shared.in_flight.clone().acquire_owned()).await;
+        permit
+            .map_err(|_| RequestFailed::NotSent("too many requests are unanswered".to_owned()))?
+            .map_err(|_| RequestFailed::NotSent(self.shared.closed_reason()))
     }
 
     fn encode(&self, version: i16, request: &Request) -> Result<(i32, FrameQueue), RequestFailed> {

@@ -48,7 +48,7 @@ impl Turns {
 
     /// Whoever waits longest comes first.
     pub fn sort(&self, asked: &mut Asked) {
-        asked.sort_by_key(|(partition, _)| self.served.get(partition).copied());
+        asked.sort_by_cached_key(|(partition, _)| self.served.get(partition).copied());
     }
 }
 

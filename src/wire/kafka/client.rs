@@ -9,7 +9,7 @@ use super::header::RequestHeader;
 use super::messages::*;
 use super::plain;
 use super::request::{Malformed, Request, decode_message, limits};
-use super::response::{CannotEncode, Response, encode_message, finish_frame};
+use super::response::{CannotEncode, FRAME_BYTES_USUAL, Response, encode_message, finish_frame};
 use crate::wire::frame::FrameQueue;
 use crate::wire::private::PrivateResponse;
 
@@ -45,7 +45,7 @@ pub fn encode_request(
     request: &Request,
 ) -> Result<FrameQueue, CannotEncode> {
     let header = RequestHeader { api: request.api(), version, correlation_id, client_id: client_id.cloned() };
-    let mut buffer = BytesMut::with_capacity(128);
+    let mut buffer = BytesMut::with_capacity(FRAME_BYTES_USUAL);
     buffer.put_i32(0);
     header.encode(&mut buffer);
     request.encode_body(version, &mut buffer)?;

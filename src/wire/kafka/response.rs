@@ -16,6 +16,9 @@ use crate::message;
 use crate::wire::frame::{FrameQueue, PREFIX_BYTES};
 use crate::wire::private::PrivateResponse;
 
+/// Most frames are no longer, so that their buffer is made once.
+pub(crate) const FRAME_BYTES_USUAL: usize = 512;
+
 /// Why a message of ours cannot be put on the wire: a field that its version cannot carry, or a
 /// length beyond what a prefix can say. Our own mistake, or a response that grew too large.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +107,7 @@ impl From<PrivateResponse> for Response {
 
 /// Encodes a whole frame, length prefix and header included.
 pub fn encode(correlation_id: i32, version: i16, response: &Response) -> Result<FrameQueue, CannotEncode> {
-    let mut buffer = BytesMut::with_capacity(256);
+    let mut buffer = BytesMut::with_capacity(FRAME_BYTES_USUAL);
     buffer.put_i32(0);
     encode_response_header(&mut buffer, response.api(), version, correlation_id);
     if let Response::Fetch(fetch) = response {
