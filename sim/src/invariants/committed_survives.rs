@@ -66,13 +66,13 @@ impl Default for CommittedSurvives {
 }
 
 impl Invariant for CommittedSurvives {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         match (&seen.observed.event, seen.partition) {
             (Event::Replica(_, ReplicaEvent::Acknowledged { last_offset, acks: -1, .. }), Some(at)) => {
-                self.acknowledged(world, seen, at, *last_offset);
+                self.acknowledged(*world, *seen, at, *last_offset);
             }
             (Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }), Some(at)) => {
-                self.elected(world, seen, at, *leader_epoch);
+                self.elected(*world, *seen, at, *leader_epoch);
             }
             _ => {}
         }

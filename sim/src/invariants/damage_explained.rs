@@ -29,10 +29,10 @@ impl Default for DamageExplained {
 }
 
 impl Invariant for DamageExplained {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Event::Log(name, LogEvent::Damaged { offset }) = &seen.observed.event else { return };
         let (model, node) = (world.model, seen.node());
-        let failed = model.replica(seen).is_some_and(|replica| replica.suffered.calls_failed);
+        let failed = model.replica(*seen).is_some_and(|replica| replica.suffered.calls_failed);
         let explained = failed || model.calls_fail(node) || model.has_rot_in(node, name);
         self.findings.check(explained, seen.time_ns(), [seen.ordinal], || {
             format!("{node} calls {name} damaged from offset {offset} on, but no fault struck it")

@@ -36,7 +36,7 @@ impl EligibleCompleteness {
         let lacks = |batch: &&_| !replica.log.holds(batch);
         let missing = match world.depth {
             Depth::Incremental => committed.last().filter(lacks),
-            Depth::Recomputed => committed.iter().find(lacks),
+            Depth::Recomputed => replica.log.first_lacked(committed),
         };
         self.findings.check(end >= exposed && missing.is_none(), seen.time_ns(), [seen.ordinal], || {
             format!(
@@ -64,7 +64,7 @@ impl Default for EligibleCompleteness {
 }
 
 impl Invariant for EligibleCompleteness {
-    fn after(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition.filter(|at| !world.budget.is_beyond(*at)) else { return };
         let (model, partition) = (world.model, &world.model.partitions[at]);
         if partition.unclean || partition.exposed == 0 {
@@ -74,8 +74,8 @@ impl Invariant for EligibleCompleteness {
         match &seen.observed.event {
             Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }) => {
                 let exposed = partition.exposed_up_to(*leader_epoch);
-                if let Some(replica) = model.replica(seen).filter(|_| partition.was_eligible(model, seen.node())) {
-                    self.look(world, seen, partition, (seen.node(), replica), exposed);
+                if let Some(replica) = model.replica(*seen).filter(|_| partition.was_eligible(model, seen.node())) {
+                    self.look(*world, *seen, partition, (seen.node(), replica), exposed);
                 }
             }
             Event::Controller(ControllerEvent::Committed { .. } | ControllerEvent::Found { .. })
@@ -86,7 +86,7 @@ impl Invariant for EligibleCompleteness {
                 let only = matches!(seen.observed.event, Event::Log(..)).then(|| seen.node());
                 for (node, replica) in running_eligible(model, partition) {
                     if only.is_none_or(|only| only == node) {
-                        self.look(world, seen, partition, (node, replica), partition.exposed);
+                        self.look(*world, *seen, partition, (node, replica), partition.exposed);
                     }
                 }
             }

@@ -140,24 +140,24 @@ impl Default for FencedStaysFenced {
 }
 
 impl Invariant for FencedStaysFenced {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition else { return };
         let partition = &world.model.partitions[at];
         match &seen.observed.event {
-            Event::Log(_, LogEvent::Appended { batch, .. }) => self.appended(world, seen, partition, batch),
+            Event::Log(_, LogEvent::Appended { batch, .. }) => self.appended(*world, *seen, partition, batch),
             Event::Replica(
                 _,
                 ReplicaEvent::BecameLeader { leader_epoch, .. } | ReplicaEvent::BecameFollower { leader_epoch, .. },
-            ) => self.took_role(world, seen, partition, *leader_epoch),
+            ) => self.took_role(*world, *seen, partition, *leader_epoch),
             Event::Replica(_, ReplicaEvent::HighWatermark { leads: true, leader_epoch, .. }) => {
-                self.moved(world, seen, partition, *leader_epoch);
+                self.moved(*world, *seen, partition, *leader_epoch);
             }
             Event::Controller(ControllerEvent::Committed { state, controller_epoch, zxid, .. }) => {
-                self.committed(seen, at, partition, *zxid, (*controller_epoch, state));
+                self.committed(*seen, at, partition, *zxid, (*controller_epoch, state));
             }
             // A deposed controller's write, of which nobody else may ever tell (KAFKA-6082).
             Event::Controller(ControllerEvent::Found { state, written: Some((controller_epoch, zxid)), .. }) => {
-                self.committed(seen, at, partition, *zxid, (*controller_epoch, state));
+                self.committed(*seen, at, partition, *zxid, (*controller_epoch, state));
             }
             _ => {}
         }

@@ -159,21 +159,21 @@ impl Default for HighWatermarkProgress {
 }
 
 impl Invariant for HighWatermarkProgress {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         if let (Event::Log(..) | Event::Replica(..), Some(at)) = (&seen.observed.event, seen.partition) {
-            self.ask(world, seen, at);
+            self.ask(*world, *seen, at);
         }
     }
 
-    fn after(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition else { return };
         match &seen.observed.event {
-            Event::Replica(_, event) => self.told(world, seen, at, event),
+            Event::Replica(_, event) => self.told(*world, *seen, at, event),
             Event::Log(..) => {}
             _ => return,
         }
         let Some(leader) = self.leaders.get_mut(&(at, seen.node())) else { return };
-        let Some(replica) = world.model.replica(seen) else { return };
+        let Some(replica) = world.model.replica(*seen) else { return };
         let (time_ns, ordinal) = (seen.time_ns(), seen.ordinal);
         let reach = leader.reach(&world.model.partitions[at], replica);
         // What was owed and paid in the same instant is asked for, too: that is what is evaluated.

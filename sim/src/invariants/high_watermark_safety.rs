@@ -101,20 +101,22 @@ impl Default for HighWatermarkSafety {
 }
 
 impl Invariant for HighWatermarkSafety {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition else { return };
         let partition = &world.model.partitions[at];
         let event = match &seen.observed.event {
-            Event::Log(_, LogEvent::Opened { durability, .. }) => return self.opened(seen, partition, *durability),
+            Event::Log(_, LogEvent::Opened { durability, .. }) => return self.opened(*seen, partition, *durability),
             Event::Replica(_, event) => event,
             _ => return,
         };
         match event {
             ReplicaEvent::HighWatermark { leads: true, leader_epoch, high_watermark, .. } => {
                 let to = Move { leader_epoch: *leader_epoch, high_watermark: *high_watermark };
-                self.moved(world, seen, partition, to);
+                self.moved(*world, *seen, partition, to);
             }
-            ReplicaEvent::Served { end, high_watermark } => self.served(world, seen, partition, *end, *high_watermark),
+            ReplicaEvent::Served { end, high_watermark } => {
+                self.served(*world, *seen, partition, *end, *high_watermark)
+            }
             _ => {}
         }
     }

@@ -38,7 +38,7 @@ impl Default for IdempotentOrder {
 }
 
 impl Invariant for IdempotentOrder {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let (Event::Log(_, LogEvent::Appended { batch, .. }), Some(at)) = (&seen.observed.event, seen.partition) else {
             return;
         };

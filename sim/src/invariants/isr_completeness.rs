@@ -34,7 +34,7 @@ impl IsrCompleteness {
         let lacks = |batch: &&_| !replica.log.holds(batch);
         let missing = match world.depth {
             Depth::Incremental => partition.committed.last().filter(lacks),
-            Depth::Recomputed => partition.committed.iter().find(lacks),
+            Depth::Recomputed => replica.log.first_lacked(&partition.committed),
         };
         let holds = end >= partition.exposed && missing.is_none();
         self.findings.check(holds, seen.time_ns(), [seen.ordinal], || {
@@ -55,7 +55,7 @@ impl Default for IsrCompleteness {
 }
 
 impl Invariant for IsrCompleteness {
-    fn after(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition.filter(|at| !world.budget.is_beyond(*at)) else { return };
         let partition = &world.model.partitions[at];
         if partition.unclean || partition.exposed == 0 {
@@ -68,7 +68,7 @@ impl Invariant for IsrCompleteness {
         };
         for (node, replica) in partition.running_in_sync(world.model) {
             if only.is_none_or(|only| only == node) {
-                self.look(world, seen, partition, node, replica);
+                self.look(*world, *seen, partition, node, replica);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Default for LeaderCompleteness {
 
 impl Invariant for LeaderCompleteness {
     // Before the model takes the event: past the budget it forgets what the new leader lacks.
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let (Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }), Some(at)) =
             (&seen.observed.event, seen.partition)
         else {
@@ -48,7 +48,7 @@ impl Invariant for LeaderCompleteness {
             return;
         }
         let empty = ReplicaLog::default();
-        let log = world.model.replica(seen).map_or(&empty, |replica| &replica.log);
+        let log = world.model.replica(*seen).map_or(&empty, |replica| &replica.log);
         let exposed = partition.exposed_up_to(*leader_epoch);
         let missing = missing(partition, log, exposed, world.depth);
         let holds = missing.is_none() && log.end >= exposed;
@@ -75,7 +75,7 @@ fn missing(partition: &Partition, log: &ReplicaLog, exposed: i64, depth: Depth) 
     let committed = &partition.committed[..end];
     match depth {
         Depth::Incremental => committed.last().filter(lacks).map(describe),
-        Depth::Recomputed => committed.iter().find(lacks).map(describe),
+        Depth::Recomputed => log.first_lacked(committed).map(describe),
     }
 }
 

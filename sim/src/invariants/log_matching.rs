@@ -117,7 +117,7 @@ impl LogMatching {
         let lacks = |batch: &&AppendedBatch| !replica.log.holds(batch);
         let missing = match world.depth {
             Depth::Incremental => committed.last().filter(lacks),
-            Depth::Recomputed => committed.iter().find(lacks),
+            Depth::Recomputed => replica.log.first_lacked(committed),
         };
         self.findings.check(missing.is_none(), seen.time_ns(), [seen.ordinal], || {
             let what = missing.map(describe).unwrap_or_default();
@@ -161,19 +161,19 @@ impl Default for LogMatching {
 }
 
 impl Invariant for LogMatching {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let Some(at) = seen.partition else { return };
         if let Event::Log(_, LogEvent::Opened { log_end, .. }) = &seen.observed.event {
-            self.compare_recovered(world.model, at, *log_end, seen);
+            self.compare_recovered(world.model, at, *log_end, *seen);
         }
         if let Event::Replica(_, ReplicaEvent::HighWatermark { leads: false, high_watermark, .. }) =
             &seen.observed.event
         {
-            self.compare_with_committed(world, seen, at, *high_watermark);
+            self.compare_with_committed(*world, *seen, at, *high_watermark);
         }
         let Event::Log(_, LogEvent::Appended { batch, .. }) = &seen.observed.event else { return };
         let partition = &world.model.partitions[at];
-        let last = world.model.replica(seen).and_then(|replica| replica.log.batches.back());
+        let last = world.model.replica(*seen).and_then(|replica| replica.log.batches.back());
         if let Some(last) = last {
             let grows = batch.base_offset > last.last_offset && batch.leader_epoch >= last.leader_epoch;
             self.findings.check(grows, seen.time_ns(), [seen.ordinal], || {
@@ -182,7 +182,7 @@ impl Invariant for LogMatching {
             });
         }
         let before = last.map(|last| (last.leader_epoch, last.base_offset));
-        self.compare(at, partition, seen, First { batch: *batch, before, node: seen.node(), ordinal: seen.ordinal });
+        self.compare(at, partition, *seen, First { batch: *batch, before, node: seen.node(), ordinal: seen.ordinal });
     }
 
     fn finish(&mut self, world: World<'_>, time_ns: u64) {

@@ -86,10 +86,10 @@ pub struct World<'w> {
 /// One property.
 pub trait Invariant: Send {
     /// Looks at an event that the model has not taken yet.
-    fn before(&mut self, _world: World<'_>, _seen: Seen<'_>) {}
+    fn before(&mut self, _world: &World<'_>, _seen: &Seen<'_>) {}
 
     /// Looks at an event that the model has taken.
-    fn after(&mut self, _world: World<'_>, _seen: Seen<'_>) {}
+    fn after(&mut self, _world: &World<'_>, _seen: &Seen<'_>) {}
 
     /// Looks at the model at the end of the run.
     fn finish(&mut self, _world: World<'_>, _time_ns: u64) {}
@@ -142,7 +142,7 @@ impl Invariants {
         self.ordinal += 1;
         let world = World { model: &self.model, budget: &self.budget, depth: self.depth };
         for invariant in &mut self.invariants {
-            invariant.before(world, seen);
+            invariant.before(&world, &seen);
         }
         self.probes.observe(&self.model, seen);
         self.model.take(seen);
@@ -150,7 +150,7 @@ impl Invariants {
         self.model.forget_lost(seen, &self.budget);
         let world = World { model: &self.model, budget: &self.budget, depth: self.depth };
         for invariant in &mut self.invariants {
-            invariant.after(world, seen);
+            invariant.after(&world, &seen);
         }
         self.violated()
     }

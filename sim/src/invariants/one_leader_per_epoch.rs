@@ -45,7 +45,7 @@ impl Default for OneLeaderPerEpoch {
 }
 
 impl Invariant for OneLeaderPerEpoch {
-    fn after(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let (office, epoch) = match (&seen.observed.event, seen.partition) {
             (Event::Replica(_, ReplicaEvent::BecameLeader { leader_epoch, .. }), Some(at)) => {
                 (Office::Partition(at), i64::from(leader_epoch.0))

@@ -36,14 +36,14 @@ impl Default for RecoveredPrefix {
 }
 
 impl Invariant for RecoveredPrefix {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let (Event::Log(name, LogEvent::Opened { log_start, log_end, torn_bytes, .. }), Some(replica)) =
-            (&seen.observed.event, world.model.replica(seen))
+            (&seen.observed.event, world.model.replica(*seen))
         else {
             return;
         };
         let suffered = replica.suffered;
-        let on_disk = world.model.on_disk(seen);
+        let on_disk = world.model.on_disk(*seen);
         for bad in on_disk.into_iter().flat_map(DiskLog::bad) {
             let rotted = world.model.rotted.contains(&(seen.node(), bad.path.clone()));
             self.findings

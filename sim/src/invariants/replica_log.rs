@@ -108,6 +108,16 @@ impl ReplicaLog {
         batch.last_offset < self.start || self.at(batch.base_offset).is_some_and(|own| same(own, batch))
     }
 
+    /// The first of `batches`, which ascend, that it does not hold.
+    #[must_use]
+    pub fn first_lacked<'b>(&self, batches: &'b [AppendedBatch]) -> Option<&'b AppendedBatch> {
+        let mut own = self.batches.iter().peekable();
+        batches.iter().find(|batch| {
+            while own.next_if(|mine| mine.last_offset < batch.base_offset).is_some() {}
+            batch.last_offset >= self.start && own.peek().is_none_or(|mine| !same(mine, batch))
+        })
+    }
+
     /// The batches from the one that holds `offset` on.
     pub fn from(&self, offset: i64) -> impl Iterator<Item = &AppendedBatch> {
         let at = first_from_the_end(self.batches.len(), |at| self.batches[at].last_offset < offset);
@@ -201,6 +211,21 @@ mod tests {
         let mut log = log();
         assert!(log.reopen(0, 0, None));
         assert_eq!((log.start, log.end, log.batches.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_first_batch_that_a_log_lacks_is_the_first_that_it_does_not_hold() {
+        let mut advanced = log();
+        advanced.advance_start(2);
+        let rewritten = [batch(0, 1, 1), batch(2, 4, 2), batch(5, 5, 2)];
+        let cut_anew = [batch(0, 2, 1), batch(3, 4, 1), batch(5, 5, 2)];
+        let longer = [batch(0, 1, 1), batch(2, 4, 1), batch(5, 5, 2), batch(6, 6, 2)];
+        for log in [log(), advanced, ReplicaLog::default()] {
+            for batches in [&rewritten[..], &cut_anew, &longer, &longer[..3], &longer[1..], &[]] {
+                let expected = batches.iter().find(|batch| !log.holds(batch));
+                assert_eq!(log.first_lacked(batches), expected, "{log:?} of {batches:?}");
+            }
+        }
     }
 
     #[test]

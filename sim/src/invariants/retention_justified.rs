@@ -74,16 +74,16 @@ fn left_from(model: &Model, seen: Seen<'_>, log_start: i64) -> u64 {
 }
 
 impl Invariant for RetentionJustified {
-    fn before(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn before(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         let (Event::Log(name, event), Some(at)) = (&seen.observed.event, seen.partition) else { return };
         let (LogEvent::StartAdvanced { log_start } | LogEvent::Opened { log_start, .. }) = event else { return };
         let (model, partition) = (world.model, &world.model.partitions[at]);
         if *log_start == 0 || partition.unclean || world.budget.is_beyond(at) {
             return;
         }
-        let Some(justified) = is_justified(model, seen, *log_start) else { return };
+        let Some(justified) = is_justified(model, *seen, *log_start) else { return };
         self.findings.check(justified, seen.time_ns(), [seen.ordinal], || {
-            let (left, promised) = (left_from(model, seen, *log_start), model.topology.retention.bytes);
+            let (left, promised) = (left_from(model, *seen, *log_start), model.topology.retention.bytes);
             format!(
                 "{} begins {name} at {log_start}, leaving {left} bytes; retention.bytes is {}, the highest justified start was {}, and {} was exposed",
                 seen.node(),

@@ -135,14 +135,14 @@ impl Default for SessionSafety {
 }
 
 impl Invariant for SessionSafety {
-    fn after(&mut self, _world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, _world: &World<'_>, seen: &Seen<'_>) {
         let Event::Coordinator(event) = &seen.observed.event else { return };
         match event {
-            CoordinatorEvent::Applied { zxid, .. } => self.reach(seen, *zxid, false),
-            CoordinatorEvent::SnapshotInstalled { zxid, .. } => self.reach(seen, *zxid, true),
-            CoordinatorEvent::EphemeralCreated { session, zxid, path } => self.created(seen, *session, *zxid, path),
-            CoordinatorEvent::EphemeralDeleted { session, zxid, path } => self.deleted(seen, *session, *zxid, path),
-            CoordinatorEvent::SessionEnded { session, ephemerals, .. } => self.ended(seen, *session, ephemerals),
+            CoordinatorEvent::Applied { zxid, .. } => self.reach(*seen, *zxid, false),
+            CoordinatorEvent::SnapshotInstalled { zxid, .. } => self.reach(*seen, *zxid, true),
+            CoordinatorEvent::EphemeralCreated { session, zxid, path } => self.created(*seen, *session, *zxid, path),
+            CoordinatorEvent::EphemeralDeleted { session, zxid, path } => self.deleted(*seen, *session, *zxid, path),
+            CoordinatorEvent::SessionEnded { session, ephemerals, .. } => self.ended(*seen, *session, ephemerals),
             _ => {}
         }
     }

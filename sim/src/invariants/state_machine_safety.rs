@@ -76,17 +76,17 @@ impl Default for StateMachineSafety {
 }
 
 impl Invariant for StateMachineSafety {
-    fn after(&mut self, world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, world: &World<'_>, seen: &Seen<'_>) {
         if world.budget.is_coordinator_beyond() {
             return;
         }
         match &seen.observed.event {
             Event::Coordinator(CoordinatorEvent::Applied { index, zxid, entry_digest, state_digest }) => {
                 let applied = Applied { zxid: *zxid, entry_digest: *entry_digest, state_digest: *state_digest };
-                self.applied(seen, *index, applied);
+                self.applied(*seen, *index, applied);
             }
             Event::Coordinator(CoordinatorEvent::SnapshotInstalled { index, zxid, state_digest }) => {
-                self.installed(seen, *index, *zxid, *state_digest);
+                self.installed(*seen, *index, *zxid, *state_digest);
             }
             _ => {}
         }

@@ -74,22 +74,22 @@ impl Default for WatchOrder {
 }
 
 impl Invariant for WatchOrder {
-    fn after(&mut self, _world: World<'_>, seen: Seen<'_>) {
+    fn after(&mut self, _world: &World<'_>, seen: &Seen<'_>) {
         let Event::Coordinator(event) = &seen.observed.event else { return };
         match event {
             CoordinatorEvent::WatchTriggered { session, zxid, path } => {
                 let owed = Owed { zxid: *zxid, path: path.clone(), ordinal: seen.ordinal };
-                self.owed_here(seen, *session).push(owed);
+                self.owed_here(*seen, *session).push(owed);
             }
             CoordinatorEvent::Notified { session, zxid, path } => {
-                let owed = self.owed_here(seen, *session);
+                let owed = self.owed_here(*seen, *session);
                 if let Some(at) = owed.iter().position(|owed| owed.zxid == *zxid && owed.path == *path) {
                     owed.remove(at);
                 }
             }
-            CoordinatorEvent::SessionAttached { session, .. } => self.owed_here(seen, *session).clear(),
+            CoordinatorEvent::SessionAttached { session, .. } => self.owed_here(*seen, *session).clear(),
             CoordinatorEvent::SessionEnded { session, .. } => drop(self.owed.remove(session)),
-            CoordinatorEvent::Replied { session, xid, zxid } => self.replied(seen, *session, *xid, *zxid),
+            CoordinatorEvent::Replied { session, xid, zxid } => self.replied(*seen, *session, *xid, *zxid),
             _ => {}
         }
     }

@@ -207,9 +207,12 @@ impl TriggerTracker {
         let Some((happening, partition)) = self.roles.take(observed) else { return };
         let due = &mut self.due;
         self.waiting.retain_mut(|waiting| {
+            if waiting.happening != happening {
+                return true;
+            }
             let here = waiting.partition.is_none() || waiting.partition == partition;
             let counts = waiting.behind.is_none() && observed.time_ns >= waiting.from_ns;
-            if waiting.happening != happening || !here || !counts {
+            if !here || !counts {
                 return true;
             }
             waiting.left -= 1;
