@@ -12,7 +12,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch_header::{BatchHeader, sequence_after};
 use crate::base::ids::{ProducerEpoch, ProducerId};
@@ -93,6 +93,8 @@ pub enum Refused {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProducerStates {
     producers: BTreeMap<ProducerId, ProducerEntry>,
+    /// Where the transactions begin that are open here.
+    undecided: BTreeSet<(i64, ProducerId)>,
     end_offset: i64,
 }
 
@@ -100,13 +102,14 @@ impl ProducerStates {
     /// No producer; the next batch is expected at `end_offset`.
     #[must_use]
     pub fn new(end_offset: i64) -> Self {
-        ProducerStates { producers: BTreeMap::new(), end_offset }
+        ProducerStates { end_offset, ..ProducerStates::default() }
     }
 
     /// The state that a snapshot at `end_offset` held.
     #[must_use]
     pub fn from_entries(entries: Vec<(ProducerId, ProducerEntry)>, end_offset: i64) -> Self {
-        ProducerStates { producers: entries.into_iter().collect(), end_offset }
+        let producers: BTreeMap<ProducerId, ProducerEntry> = entries.into_iter().collect();
+        ProducerStates { undecided: undecided(&producers), producers, end_offset }
     }
 
     /// The same producers, with the next batch expected at `end_offset`.
@@ -147,7 +150,7 @@ impl ProducerStates {
     /// The first offset of the oldest transaction that is open here.
     #[must_use]
     pub fn first_undecided_offset(&self) -> Option<i64> {
-        self.producers.values().filter_map(|entry| entry.transaction_start).min()
+        self.undecided.first().map(|(start, _)| *start)
     }
 
     /// Judges a batch that is to be appended. `marker` is its end marker if it is a control batch.
@@ -177,12 +180,19 @@ impl ProducerStates {
             return;
         }
         let entry = self.producers.entry(batch.producer_id).or_default();
+        let before = entry.transaction_start;
         if batch.is_control() {
             entry.apply_marker(batch, marker);
         } else {
             entry.apply_batch(batch);
         }
         assert!(entry.batches().len() <= BATCHES_REMEMBERED);
+        if entry.transaction_start != before {
+            if let Some(start) = before {
+                self.undecided.remove(&(start, batch.producer_id));
+            }
+            self.undecided.extend(entry.transaction_start.map(|start| (start, batch.producer_id)));
+        }
     }
 
     /// Forgets producers that have been silent for `expiration_ms` and have no open transaction
@@ -196,7 +206,12 @@ impl ProducerStates {
     /// Forgets producers whose last record is before `offset`: only a planted bug does (KIP-360).
     pub fn forget_before(&mut self, offset: i64) {
         self.producers.retain(|_, entry| entry.last_batch().is_some_and(|batch| batch.last_offset >= offset));
+        self.undecided = undecided(&self.producers);
     }
+}
+
+fn undecided(producers: &BTreeMap<ProducerId, ProducerEntry>) -> BTreeSet<(i64, ProducerId)> {
+    producers.iter().filter_map(|(id, entry)| Some((entry.transaction_start?, *id))).collect()
 }
 
 fn check_epoch(batch: &BatchHeader, entry: Option<&ProducerEntry>) -> Result<(), Refused> {
