@@ -5,6 +5,7 @@
 //! Of all seeds less than a tenth are free of faults, less than a tenth may go past the fault
 //! budget, and at least three tenths cut power.
 
+mod apart;
 mod chains;
 
 use wyrdlog::base::ids::TopicPartition;
@@ -69,6 +70,11 @@ pub fn draw_faults(
         let own = &mut Draw::new(schedule.seed, "estranged servers");
         let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
         schedule.faults.extend(drawing.estranged());
+    }
+    if fixed.is_none() && linked {
+        let own = &mut Draw::new(schedule.seed, "faults apart");
+        let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
+        schedule.faults = drawing.apart().unwrap_or_else(|| std::mem::take(&mut schedule.faults));
     }
 }
 
