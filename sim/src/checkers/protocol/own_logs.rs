@@ -3,7 +3,8 @@
 //! A batch lies where the one before it ended; one that was sent before, among the last five of its producer,
 //! is told where it is and not written again; one behind a gap, of an older epoch, or that begins a new one with
 //! another sequence than 0 is refused (KIP-98, KIP-360). A read brings what was written, from the offset on that
-//! was asked for. All of that holds through failovers and restarts.
+//! was asked for. All of that holds through failovers and restarts, but for one thing: what a broker writes down of a
+//! producer is its last batch, in Kafka's format, so that one that started anew may know no other (`swarm` seed 41152).
 //!
 //! False positives avoided: what nobody knows the outcome of ends a log's judgement; so does the first disk that is
 //! lost, rots or fails to sync, for there may be one replica. Of a compressed batch a lookup may tell any offset.
@@ -48,6 +49,8 @@ struct Producer {
     epoch: i16,
     /// First sequence, count of records and first offset.
     batches: Vec<(i32, usize, i64)>,
+    /// So many of them were not the last one when a broker started anew.
+    forgettable: usize,
 }
 
 /// What becomes of a batch.
@@ -56,12 +59,21 @@ enum Fate {
     Appended,
     /// It is there already.
     Known(i64),
+    /// It is, too, and who leads may have forgotten that it is its producer's.
+    Forgettable(i64),
     Refused(Vec<Code>),
 }
 
 impl Model {
     fn end(&self) -> i64 {
         self.records.len() as i64
+    }
+
+    /// A broker started anew.
+    fn restarted(&mut self) {
+        for producer in self.producers.values_mut() {
+            producer.forgettable = producer.batches.len().saturating_sub(1);
+        }
     }
 
     fn fate(&self, stamp: Option<Stamp>, count: usize) -> Fate {
@@ -79,10 +91,11 @@ impl Model {
             let is_first = stamp.base_sequence == 0;
             return if is_first { Fate::Appended } else { Fate::Refused(vec![Code::OutOfOrderSequenceNumber]) };
         }
-        let last = producer.batches.iter().rev().take(REMEMBERED);
-        let again = last.into_iter().find(|(first, many, _)| (*first, *many) == (stamp.base_sequence, count));
+        let last = producer.batches.iter().enumerate().rev().take(REMEMBERED);
+        let again = last.into_iter().find(|(_, (first, many, _))| (*first, *many) == (stamp.base_sequence, count));
         match again {
-            Some((_, _, base_offset)) => Fate::Known(*base_offset),
+            Some((at, (_, _, base_offset))) if at < producer.forgettable => Fate::Forgettable(*base_offset),
+            Some((_, (_, _, base_offset))) => Fate::Known(*base_offset),
             None if stamp.base_sequence == next => Fate::Appended,
             None => Fate::Refused(vec![Code::OutOfOrderSequenceNumber, Code::DuplicateSequenceNumber]),
         }
@@ -95,7 +108,7 @@ impl Model {
         let Some(stamp) = stamp else { return };
         let producer = self.producers.entry(stamp.id).or_default();
         if producer.epoch != stamp.epoch {
-            *producer = Producer { epoch: stamp.epoch, batches: Vec::new() };
+            *producer = Producer { epoch: stamp.epoch, ..Producer::default() };
         }
         producer.batches.push((stamp.base_sequence, records.len(), base));
     }
@@ -107,12 +120,17 @@ impl Model {
                 let fate = self.fate(*stamp, records.len());
                 let definite = match &fate {
                     Fate::Appended | Fate::Known(_) => vec![Code::None],
+                    Fate::Forgettable(_) => {
+                        vec![Code::None, Code::OutOfOrderSequenceNumber, Code::DuplicateSequenceNumber]
+                    }
                     Fate::Refused(codes) => codes.clone(),
                 };
                 one_of(*error, &[&definite[..], &ON_THE_MOVE].concat())?;
                 match fate {
                     _ if *error != 0 => same("the offset of what was refused", base_offset, &-1),
-                    Fate::Known(known) => same("the offset of a batch that was sent before", base_offset, &known),
+                    Fate::Known(known) | Fate::Forgettable(known) => {
+                        same("the offset of a batch that was sent before", base_offset, &known)
+                    }
                     _ => {
                         same("the batch's offset", base_offset, &self.end())?;
                         self.append(*stamp, records, *is_compressed);
@@ -194,8 +212,12 @@ impl Oracle<'_> {
     }
 
     fn own_log(&self, findings: &mut Findings, ordinal: u64, log: &OwnLog) {
-        let mut model = Model::default();
+        let (mut model, mut ended) = (Model::default(), 0);
         for step in log.steps.iter().take_while(|step| step.told_ns < self.history.void_from_ns) {
+            let by_now = self.met.ended.iter().filter(|(at_ns, _)| *at_ns < step.told_ns).count();
+            if std::mem::replace(&mut ended, by_now) != by_now {
+                model.restarted();
+            }
             let begins_ns = step.asked_ns.saturating_sub(super::LEARN_NS);
             let next = self.calm.partition_point(|(_, to_ns)| *to_ns < step.told_ns);
             let is_calm = self.calm.get(next).is_some_and(|(from_ns, _)| *from_ns <= begins_ns);
@@ -254,6 +276,22 @@ mod tests {
         assert!(!produce(&mut written(), None, &[(1, 103)], 0, 4));
         assert!(produce(&mut written(), None, &[(1, 103)], 6, -1), "its leader may be on the move");
         assert!(!produce(&mut written(), None, &[(1, 103)], 45, -1));
+    }
+
+    #[test]
+    fn who_started_anew_may_know_a_producer_s_last_batch_alone() {
+        let again = |restarts: bool, base_sequence: i32, (error, offset): (i16, i64)| {
+            let mut model = written();
+            if restarts {
+                model.restarted();
+            }
+            let records: &[(i64, u64)] = if base_sequence == 0 { &[(5, 100), (3, 101)] } else { &[(9, 102)] };
+            produce(&mut model, stamp(0, base_sequence), records, error, offset)
+        };
+        assert!(again(true, 0, (0, 0)) && again(true, 0, (45, -1)) && again(true, 2, (0, 2)));
+        assert!(!again(true, 2, (45, -1)), "it is the last one");
+        assert!(!again(true, 0, (0, 3)), "it was written twice");
+        assert!(!again(false, 0, (45, -1)), "nobody started anew");
     }
 
     #[test]
