@@ -53,8 +53,11 @@ pub fn offers(root: &Path) -> io::Result<Vec<(Source, Offer)>> {
         }
     }
     let tests: Vec<String> = found.iter().flat_map(|(path, (_, offer))| test_files(path, offer)).collect();
-    let is_test =
-        |path: &str| tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")));
+    // Tests that stand beside their module's file say so in their name.
+    let is_test = |path: &str| {
+        path.ends_with("_tests.rs")
+            || tests.iter().any(|test| path == format!("{test}.rs") || path.starts_with(&format!("{test}/")))
+    };
     Ok(found.into_iter().filter(|(path, _)| !is_test(path)).map(|(_, one)| one).collect())
 }
 
