@@ -139,8 +139,8 @@ fn reply_that_shows(entries: &[Entry]) -> Option<usize> {
 /// A session that was granted, where its expiry was proposed, and where its end came first.
 struct Expired {
     session: SessionId,
-    timeout_ms: i32,
-    /// The longest time-out that may be in force.
+    /// The shortest and the longest time-out that may be in force.
+    shortest_ms: i32,
     longest_ms: i32,
     heard_ns: u64,
     proposed: usize,
@@ -154,7 +154,7 @@ fn expired(history: &SessionHistory) -> Vec<Expired> {
         match entry.fact {
             Fact::Granted { session, granted_ms, .. } => {
                 let known = granted.entry(session).or_insert((granted_ms, granted_ms, entry.time_ns));
-                *known = (granted_ms, known.1.max(granted_ms), entry.time_ns);
+                *known = (known.0.min(granted_ms), known.1.max(granted_ms), entry.time_ns);
             }
             Fact::Heard { session, directly: true } => {
                 granted.entry(session).and_modify(|(.., heard_ns)| *heard_ns = entry.time_ns);
@@ -162,13 +162,14 @@ fn expired(history: &SessionHistory) -> Vec<Expired> {
             // Whether it came into force is not known.
             Fact::Asked { session, asked_ms } => {
                 let granted = granted.entry(session);
-                granted.and_modify(|known| *known = (known.0, known.1.max(asked_ms), entry.time_ns));
+                let asked_ms = asked_ms.max(i32::try_from(history.bounds_ms.0).unwrap_or(i32::MAX));
+                granted.and_modify(|known| *known = (known.0.min(asked_ms), known.1.max(asked_ms), entry.time_ns));
             }
             Fact::ExpiryProposed { session } => drop(proposed.insert(session, at)),
             Fact::Ended { session, expired: true } if !found.iter().any(|one| one.session == session) => {
                 if let (Some(known), Some(proposed)) = (granted.get(&session), proposed.get(&session)) {
-                    let (timeout_ms, longest_ms, heard_ns) = *known;
-                    found.push(Expired { session, timeout_ms, longest_ms, heard_ns, proposed: *proposed });
+                    let (shortest_ms, longest_ms, heard_ns) = *known;
+                    found.push(Expired { session, shortest_ms, longest_ms, heard_ns, proposed: *proposed });
                 }
             }
             _ => {}
@@ -208,7 +209,7 @@ pub(super) fn edit_sessions(history: &mut SessionHistory, kind: Tamper, draw: &m
     match kind {
         Tamper::HastenExpiry => {
             let mut heard = history.entries[one.proposed];
-            let early_ns = one.timeout_ms.max(0) as u64 * 1_000_000 / 2;
+            let early_ns = one.shortest_ms.max(0) as u64 * 1_000_000 / 2;
             heard.fact = Fact::Heard { session: one.session, directly: false };
             heard.clock_ns = heard.clock_ns.saturating_sub(early_ns);
             history.entries.insert(one.proposed, heard);
