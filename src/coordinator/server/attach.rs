@@ -19,7 +19,13 @@ use crate::wire::zookeeper::{ConnectRequest, ConnectResponse, WatchEvent, put_fr
 impl<R: Runtime> Server<R> {
     /// A frame of a client.
     pub(super) fn client_frame(&mut self, connection: ConnectionId, frame: Bytes) {
-        let Some(client) = self.clients.get(connection) else { return };
+        let Some(client) = self.clients.get(connection) else {
+            // Its client was there when it sent this, which came before the end of its connection.
+            if let Some(session) = self.clients.last_session(connection) {
+                self.touch(session);
+            }
+            return;
+        };
         match client.phase {
             Phase::New => {
                 client.answered();

@@ -104,6 +104,9 @@ impl Client {
 pub(super) struct Clients {
     table: BTreeMap<ConnectionId, Client>,
     by_session: BTreeMap<SessionId, ConnectionId>,
+    /// The sessions of connections that this server has closed and whose tasks have not said yet that they
+    /// have ended: what they had received still shows that the client lives.
+    closing: BTreeMap<ConnectionId, SessionId>,
 }
 
 impl Clients {
@@ -146,8 +149,14 @@ impl Clients {
             && self.by_session.get(&session) == Some(&connection)
         {
             self.by_session.remove(&session);
+            self.closing.insert(connection, session);
         }
         Some(client)
+    }
+
+    /// The session of a connection that was closed, until its task has ended; none if it had moved.
+    pub(super) fn last_session(&self, connection: ConnectionId) -> Option<SessionId> {
+        self.closing.get(&connection).copied()
     }
 
     fn which(&self, choose: impl Fn(&Client) -> bool) -> Vec<ConnectionId> {
@@ -171,6 +180,12 @@ impl<R: Runtime> Server<R> {
                 Pending::Read { .. } | Pending::Refused { .. } => {}
             }
         }
+    }
+
+    /// A connection's task has ended: nothing more comes from it.
+    pub(super) fn client_gone(&mut self, connection: ConnectionId) {
+        self.close_client(connection);
+        self.clients.closing.remove(&connection);
     }
 
     /// The leader changed, or messages to it were lost: whoever waits for it cannot know whether
@@ -197,6 +212,7 @@ impl<R: Runtime> Server<R> {
     pub(super) fn close_moved_session(&mut self, session: SessionId) {
         if let Some(connection) = self.clients.of_session(session) {
             self.close_client(connection);
+            self.clients.closing.remove(&connection);
         }
     }
 }

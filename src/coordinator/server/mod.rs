@@ -163,7 +163,7 @@ impl<R: Runtime> Server<R> {
                 self.clients.open(connection, outgoing, permits, self.runtime.now());
             }
             Input::Frame { connection, frame } => self.client_frame(connection, frame),
-            Input::Gone(connection) => self.close_client(connection),
+            Input::Gone(connection) => self.client_gone(connection),
             Input::Stop => self.stopping = true,
         }
     }
