@@ -277,7 +277,11 @@ impl Cluster {
 
     /// Listens to what coordinator servers read and write; `tell` is told what of it concerns sessions.
     pub fn listen_to_sessions(&mut self, mut tell: impl FnMut(Told) + 'static) {
-        let mut wire = SessionWire::new(CLIENT_PORT);
+        let server = |node: Node| match self.part(node) {
+            Part::Coordinator(ServerId(id)) => Some((id, node)),
+            Part::Broker(_) | Part::Client(_) => None,
+        };
+        let mut wire = SessionWire::new(CLIENT_PORT, self.nodes().into_iter().filter_map(server).collect());
         let tap = move |bytes: ServerBytes<'_>| wire.take(&bytes, &mut tell);
         self.simulation.set_tap(&[CLIENT_PORT, PEER_PORT], Some(Box::new(tap)));
     }

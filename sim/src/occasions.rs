@@ -60,7 +60,9 @@ impl Occasions {
             Property::CommittedSurvives => self.sent_to_all,
             Property::Duplicate => self.sent_once,
             Property::IdempotentOrder | Property::NonmonotonicSend => self.sent_in_order,
-            Property::Linearizability | Property::SnapshotRead | Property::SessionOrder => self.registers_asked,
+            Property::Linearizability | Property::QuorumHeard | Property::SnapshotRead | Property::SessionOrder => {
+                self.registers_asked
+            }
             _ => true,
         }
     }

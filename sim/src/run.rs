@@ -261,11 +261,13 @@ impl<'p> Driver<'p> {
         let sessions = self.watcher.borrow().sessions.clone();
         let refused = self.watcher.borrow().refused.clone();
         let (events, secrets) = (self.watcher.borrow().told.clone(), self.watcher.borrow().secrets.clone());
+        let answered = self.watcher.borrow().answered.clone();
         self.cluster.listen_to_sessions(move |told| match told {
             Told::Entry(entry) => sessions.borrow_mut().push(entry),
             Told::Refused(one) => refused.borrow_mut().push(one),
             Told::Event(event) => events.borrow_mut().push(event),
             Told::Secret(secret) => secrets.borrow_mut().push(secret),
+            Told::Answered(one) => answered.borrow_mut().push(one),
         });
     }
 
@@ -413,12 +415,13 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 clients.produce_consume = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, ProduceConsume::run)));
             }
-            Workload::Registers { clients: count, requests_per_s, registers, session_timeout_ms } => {
+            Workload::Registers { clients: count, requests_per_s, registers, session_timeout_ms, readers_percent } => {
                 let asked = session_timeout_ms.map(|ms| Duration::from_millis(u64::from(ms)));
                 let session_timeout = asked.unwrap_or(session_timeout);
                 let load = Load::new(plan, count, requests_per_s, cluster.view());
-                let shared =
-                    Arc::new(Registers::new(cluster.coordinator_addresses(), session_timeout, load, registers));
+                let servers = cluster.coordinator_addresses();
+                let readers_percent = readers_percent.unwrap_or(25);
+                let shared = Arc::new(Registers::new(servers, session_timeout, load, registers, readers_percent));
                 clients.registers = Some(shared.clone());
                 clients.of_coordinator.extend(numbers.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Registers::run)));

@@ -6,6 +6,7 @@
 //! (`src/coordinator/peers/message.rs` has the frames). The bytes are read here anew: what a server
 //! makes of them is not asked.
 
+mod heard;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ use wyrdlog::wire::zookeeper::{
 };
 
 use crate::engine::ServerBytes;
-use crate::history::sessions::{Entry, Event, Fact, Refused, Secret};
+use crate::history::sessions::{Answered, Entry, Event, Fact, Refused, Secret};
 use crate::observed::Node;
 
+use heard::Heard;
 use watches::{Left, Wanted};
 
 /// No frame of either kind of connection is longer.
@@ -46,6 +48,7 @@ struct ClientWire {
 
 /// An operation that is not answered yet.
 struct Asked {
+    time_ns: u64,
     op_code: i32,
     path: Option<String>,
     watch: Option<Wanted>,
@@ -61,6 +64,8 @@ pub enum Told {
     Event(Event),
     /// With what a client shows that a session is its own.
     Secret(Secret),
+    /// That a sync or a write was answered.
+    Answered(Answered),
 }
 
 impl ClientWire {
@@ -78,30 +83,48 @@ impl ClientWire {
         tell(Told::Secret(Secret { time_ns: bytes.time_ns, session, password: granted.password.to_vec() }));
     }
 
-    fn asked(&mut self, mut frame: Bytes) {
+    fn asked(&mut self, time_ns: u64, mut frame: Bytes) {
         if let Ok(RequestHeader { xid, op_code }) = RequestHeader::take(&mut frame) {
             let watch = self.left.ask(op_code, frame.clone());
-            self.asked.insert(xid, Asked { op_code, path: path_of(op_code, frame), watch });
+            self.asked.insert(xid, Asked { time_ns, op_code, path: path_of(op_code, frame), watch });
         }
     }
 
-    fn replied(&mut self, bytes: &ServerBytes<'_>, session: SessionId, mut frame: Bytes, tell: &mut impl FnMut(Told)) {
+    fn replied(
+        &mut self,
+        bytes: &ServerBytes<'_>,
+        session: SessionId,
+        mut frame: Bytes,
+        heard: &Heard,
+        tell: &mut impl FnMut(Told),
+    ) {
         let (time_ns, node) = (bytes.time_ns, Node(bytes.node.index() as u16));
         if let Ok(ServerMessage::Event(event)) = ServerMessage::decode(frame.clone()) {
             let (is_asked_for, path) = (self.left.told(event.kind, &event.path), event.path.to_string());
             return tell(Told::Event(Event { time_ns, node, session, kind: event.kind as i32, path, is_asked_for }));
         }
         let Ok(ReplyHeader { xid, zxid, error }) = ReplyHeader::take(&mut frame) else { return };
-        let Some(Asked { op_code, path, watch }) = self.asked.remove(&xid) else { return };
+        let Some(Asked { time_ns: asked_ns, op_code, path, watch }) = self.asked.remove(&xid) else { return };
         if let Some(wanted) = watch {
             self.left.answered(wanted, error);
         }
         if error == ErrorCode::Ok {
+            if needs_a_quorum(op_code) {
+                let heard = heard.count(node, asked_ns) as u16;
+                tell(Told::Answered(Answered { time_ns, asked_ns, node, session, op_code, heard }));
+            }
             return;
         }
         let code = error.code();
         tell(Told::Refused(Refused { time_ns, node, session, op_code, path, zxid, code }));
     }
+}
+
+/// Whether no server may answer it out of what it knows alone: a `sync`, or a write.
+fn needs_a_quorum(op_code: i32) -> bool {
+    let all =
+        [OpCode::Sync, OpCode::Create, OpCode::Create2, OpCode::Delete, OpCode::SetData, OpCode::SetAcl, OpCode::Multi];
+    all.iter().any(|op| *op as i32 == op_code)
 }
 
 /// The path that the body of a request begins with.
@@ -129,6 +152,8 @@ fn path_of(op_code: i32, mut body: Bytes) -> Option<String> {
 struct PeerWire {
     read: FrameDecoder,
     has_greeted: bool,
+    /// The server at its other end.
+    from: Option<Node>,
 }
 
 /// What is on its way on every connection to a coordinator server.
@@ -136,13 +161,15 @@ pub struct SessionWire {
     client_port: u16,
     clients: BTreeMap<u64, ClientWire>,
     peers: BTreeMap<u64, PeerWire>,
+    heard: Heard,
 }
 
 impl SessionWire {
-    /// Nothing heard yet; clients connect to `client_port`, peers to any other that is listened to.
+    /// Nothing heard yet; clients connect to `client_port`, peers to any other that is listened to. `servers` are
+    /// the ensemble's, by their numbers.
     #[must_use]
-    pub fn new(client_port: u16) -> Self {
-        SessionWire { client_port, clients: BTreeMap::new(), peers: BTreeMap::new() }
+    pub fn new(client_port: u16, servers: BTreeMap<u32, Node>) -> Self {
+        SessionWire { client_port, clients: BTreeMap::new(), peers: BTreeMap::new(), heard: Heard::new(servers) }
     }
 
     /// Takes what a server read or wrote, and tells what it was.
@@ -168,10 +195,10 @@ impl SessionWire {
         for frame in complete {
             match (wire.session, bytes.written) {
                 (None, true) => wire.greeted(bytes, frame, &mut tell),
-                (Some(session), true) => wire.replied(bytes, session, frame, &mut tell),
+                (Some(session), true) => wire.replied(bytes, session, frame, &self.heard, &mut tell),
                 (Some(session), false) => {
                     tell(Told::Entry(at(bytes, Fact::Heard { session, directly: true })));
-                    wire.asked(frame);
+                    wire.asked(bytes.time_ns, frame);
                 }
                 (None, false) if wire.request.is_none() => {
                     let Ok(request) = ConnectRequest::decode(frame) else { continue };
@@ -185,11 +212,16 @@ impl SessionWire {
     }
 
     fn peer(&mut self, bytes: &ServerBytes<'_>, mut tell: impl FnMut(Told)) {
-        let new = || PeerWire { read: FrameDecoder::new(FRAME_BYTES_MAX), has_greeted: false };
+        let new = || PeerWire { read: FrameDecoder::new(FRAME_BYTES_MAX), has_greeted: false, from: None };
         let wire = self.peers.entry(bytes.connection).or_insert_with(new);
+        let node = Node(bytes.node.index() as u16);
         for mut frame in frames(&mut wire.read, bytes.bytes) {
             if !std::mem::replace(&mut wire.has_greeted, true) {
+                wire.from = self.heard.hello(node, frame);
                 continue;
+            }
+            if let Some(from) = wire.from {
+                self.heard.read(node, from, bytes.time_ns);
             }
             match frame.try_get_u8() {
                 Ok(TOUCHED) => {

@@ -129,7 +129,7 @@ impl Drawing<'_> {
             let when = self.trigger();
             let target = if self.draw.percent(80) { Target::CoordinatorLeader } else { self.coordinator() };
             let (resets, in_parts) = (self.draw.percent(20), self.draw.percent(20));
-            let (stands_still, longest_ms) = (self.draw.percent(75), self.draw.pick(&[1_500, 3_000, 6_000]).copied());
+            let (stands_still, longest_ms) = (self.draw.percent(50), self.draw.pick(&[1_500, 3_000, 6_000]).copied());
             let span_ms = self.draw.between(500, longest_ms.unwrap_or(6_000));
             let action = if stands_still {
                 Action::Pause { target }

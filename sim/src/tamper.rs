@@ -24,7 +24,9 @@ use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::snapshot_read::Committed;
 use crate::checkers::subtrees as checkers_of_subtrees;
 use crate::checkers::topics as checkers_of_topics;
-use crate::checkers::{check_coordinator, check_kafka, check_met, session_length, session_wire, sightings::Sightings};
+use crate::checkers::{
+    check_coordinator, check_kafka, check_met, quorum_heard, session_length, session_wire, sightings::Sightings,
+};
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
@@ -143,6 +145,7 @@ impl Record {
         findings.extend(check_coordinator(&self.coordinator, &self.committed));
         findings.push(session_length::check(&self.sessions));
         findings.extend(session_wire::check(&self.sessions));
+        findings.push(quorum_heard::check(&self.sessions));
         findings.push(right_refusal::check(&self.sessions, &self.nodes));
         findings.push(replay_equals_live::check(&self.replays));
         findings.push(availability::check(&self.after_healing, &self.kafka));
@@ -204,6 +207,8 @@ tampers! {
     CorruptSyncRead => Linearizability,
     /// A synchronised read shows an older state than a client was shown before it.
     AgeSyncRead => Linearizability,
+    /// A server answered a sync or a write without a word from one of those that had to agree.
+    DropWord => QuorumHeard,
     /// A plain read of a register answers another value.
     CorruptRead => SnapshotRead,
     /// A reply carries an older zxid than the session has seen.
@@ -389,6 +394,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         }
         Tamper::LoseAtRecovery => replicas::lose_at_recovery(&mut edited.entries, &mut draw),
         Tamper::DropWatchRequest => coordinator::drop_watch_request(&mut edited.sessions, &mut draw),
+        Tamper::DropWord => coordinator::drop_word(&mut edited.sessions, &mut draw),
         Tamper::SwapPassword => coordinator::swap_password(&mut edited.sessions, &mut draw),
         Tamper::DropAnswer => met::drop_answer(&mut edited, &mut draw),
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
@@ -835,6 +841,7 @@ mod tests {
         let (refused, nodes) = right_refusal::examples::passing();
         sessions.refused = refused;
         session_wire::tests::add(&mut sessions);
+        quorum_heard::tests::add(&mut sessions);
         let replays = replay_equals_live::examples::passing();
         let completed = BTreeMap::from([(0, 30), (1, 40)]);
         let health = |index| PartitionHealth {

@@ -132,6 +132,9 @@ properties! {
     Linearizability = "linearizability", true,
         "the coordinator's writes and sync+reads are linearizable",
         "Herlihy & Wing 1990; Porcupine";
+    QuorumHeard = "quorum_heard", false,
+        "a server answers a sync or a write of a client of the coordinator only once it has heard of a quorum since it was asked",
+        "Raft dissertation, section 6.4";
     SnapshotRead = "snapshot-read", true,
         "each plain read of the coordinator equals the state at its reply's zxid",
         "ZooKeeper programmer's guide";
@@ -190,6 +193,7 @@ impl Property {
                 | Property::SessionSafety
                 | Property::WatchOrder
                 | Property::Linearizability
+                | Property::QuorumHeard
                 | Property::SnapshotRead
                 | Property::SessionOrder
                 | Property::SessionLength

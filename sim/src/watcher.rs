@@ -26,7 +26,7 @@ use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker};
 use crate::history::coordinator::{PathIndex, Register};
-use crate::history::sessions::{Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
+use crate::history::sessions::{Answered, Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
 use crate::occasions::Occasions;
@@ -66,6 +66,8 @@ pub struct Watcher {
     pub told: Rc<RefCell<Vec<SessionEvent>>>,
     /// The passwords of sessions.
     pub secrets: Rc<RefCell<Vec<Secret>>>,
+    /// Which syncs and writes were answered, by the same bytes.
+    pub answered: Rc<RefCell<Vec<Answered>>>,
     /// Which nodes of the tree there were.
     pub nodes: Nodes,
     /// Spans of virtual nanoseconds in which a coordinator server was down, at least.
@@ -111,6 +113,7 @@ impl Watcher {
             refused: Rc::default(),
             told: Rc::default(),
             secrets: Rc::default(),
+            answered: Rc::default(),
             nodes: Nodes::default(),
             server_restarts: Vec::new(),
             cluster: ClusterHistory::default(),

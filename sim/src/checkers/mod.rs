@@ -22,6 +22,7 @@ pub mod offset_for_time;
 pub mod phantom_read;
 pub mod poll_order;
 pub mod protocol;
+pub mod quorum_heard;
 pub mod replay_equals_live;
 pub mod right_refusal;
 pub mod session_length;

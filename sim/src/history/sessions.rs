@@ -117,6 +117,23 @@ pub struct Secret {
     pub password: Vec<u8>,
 }
 
+/// A `sync` or a write that a server answered, as its socket had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Virtual nanoseconds since the start of the run.
+    pub time_ns: u64,
+    /// When its process had taken the request.
+    pub asked_ns: u64,
+    /// The server.
+    pub node: Node,
+    /// Whose request.
+    pub session: SessionId,
+    /// The operation's number in the protocol.
+    pub op_code: i32,
+    /// How many servers it had heard of in between, itself among them.
+    pub heard: u16,
+}
+
 /// All that is known of sessions, in order, and what they are held to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionHistory {
@@ -130,6 +147,10 @@ pub struct SessionHistory {
     pub events: Vec<Event>,
     /// The passwords that were given.
     pub secrets: Vec<Secret>,
+    /// How many servers have a vote.
+    pub voters: u32,
+    /// The syncs and writes that were answered.
+    pub answered: Vec<Answered>,
     /// Spans of virtual nanoseconds in which something kept the ensemble, or may have.
     pub disturbed_ns: Vec<(u64, u64)>,
     /// When the run ended.

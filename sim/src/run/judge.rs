@@ -7,7 +7,8 @@ use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdic
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::{
-    check_met, protocol, replay_equals_live, right_refusal, session_length, session_wire, subtrees, topics,
+    check_met, protocol, quorum_heard, replay_equals_live, right_refusal, session_length, session_wire, subtrees,
+    topics,
 };
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
@@ -64,6 +65,7 @@ impl Driver<'_> {
         nodes.is_void = watcher.invariants.budget().is_coordinator_beyond();
         findings.push(session_length::check(&sessions));
         findings.extend(session_wire::check(&sessions));
+        findings.push(quorum_heard::check(&sessions));
         findings.push(right_refusal::check(&sessions, &nodes));
         let met = self.met(&mut watcher);
         let budget = watcher.invariants.budget();
@@ -187,10 +189,12 @@ impl Driver<'_> {
         }
         disturbed_ns.sort_unstable();
         let (entries, refused) = (watcher.sessions.take(), watcher.refused.take());
-        let (events, secrets) = (watcher.told.take(), watcher.secrets.take());
+        let (events, secrets, answered) = (watcher.told.take(), watcher.secrets.take(), watcher.answered.take());
         let ended_ns = self.cluster.simulation.now_ns();
         let bounds_ms = self.cluster.session_bounds_ms();
-        let mut sessions = SessionHistory { bounds_ms, entries, refused, events, secrets, disturbed_ns, ended_ns };
+        let voters = self.plan.cluster.coordinators;
+        let mut sessions =
+            SessionHistory { bounds_ms, entries, refused, events, secrets, voters, answered, disturbed_ns, ended_ns };
         leave_to_subtrees(&mut sessions, subtrees);
         sessions
     }

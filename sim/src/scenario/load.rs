@@ -28,6 +28,9 @@ pub enum Workload<N = u32> {
         /// The time-out that their sessions ask for; where absent, that of the cluster's brokers.
         #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
         session_timeout_ms: Option<N>,
+        /// Sessions of a hundred that only read, in quarters; one of four where absent.
+        #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+        readers_percent: Option<N>,
     },
     /// Clients that hold ephemerals and watches while they come and go.
     Sessions {
@@ -236,13 +239,14 @@ impl Workload<Drawn> {
     pub(super) fn draw(&self, segment_bytes: u64, draws: &mut Draws) -> Workload {
         match self {
             Workload::ProduceConsume(load) => Workload::ProduceConsume(load.draw(segment_bytes, draws)),
-            Workload::Registers { clients, requests_per_s, registers, session_timeout_ms } => {
+            Workload::Registers { clients, requests_per_s, registers, session_timeout_ms, readers_percent } => {
                 let mut number = |what: &str, of: &Drawn| draws.number(&format!("registers.{what}"), of) as u32;
                 Workload::Registers {
                     clients: number("clients", clients),
                     requests_per_s: number("requests_per_s", requests_per_s),
                     registers: number("registers", registers),
                     session_timeout_ms: session_timeout_ms.as_ref().map(|of| number("session_timeout_ms", of)),
+                    readers_percent: readers_percent.as_ref().map(|of| number("readers_percent", of)),
                 }
             }
             Workload::Sessions { clients, ends_per_minute } => {
@@ -335,7 +339,8 @@ pub(super) fn draw_open(seed: u64) -> Vec<Workload> {
     if draw.percent(50) {
         let (clients, requests_per_s) = (draw.between(2, 4) as u32, draw.between(10, 40) as u32);
         let registers = draw.between(1, 5) as u32;
-        workloads.push(Workload::Registers { clients, requests_per_s, registers, session_timeout_ms: None });
+        let (session_timeout_ms, readers_percent) = (None, None);
+        workloads.push(Workload::Registers { clients, requests_per_s, registers, session_timeout_ms, readers_percent });
     }
     if draw.percent(30) {
         workloads.push(Workload::Sessions {

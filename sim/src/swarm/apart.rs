@@ -3,7 +3,7 @@
 //! is promised of any single one.
 
 use super::Drawing;
-use crate::schedule::{FaultEvent, FaultKind, Target, Trigger};
+use crate::schedule::{Action, FaultEvent, FaultKind, Shape, Target, Trigger};
 
 /// How they are drawn.
 struct Apart {
@@ -26,11 +26,12 @@ impl Apart {
         Apart { percent: 15, quiet_ms: session_ms + 6_000, span_ms, kinds }
     }
 
-    /// Mostly what has a server stand still for an election or two, while sessions go on.
+    /// Mostly what has a server stand still, or lose its peers and keep its clients, for an election or two, while
+    /// sessions go on.
     fn of_servers() -> Apart {
         use FaultKind::{Crash, Partition, Pause};
-        let kinds = [Pause, Pause, Pause, Pause, Crash, Partition];
-        Apart { percent: 25, quiet_ms: 3_000, span_ms: (900, 2_200), kinds }
+        let kinds = [Pause, Pause, Partition, Partition, Partition, Crash];
+        Apart { percent: 35, quiet_ms: 3_000, span_ms: (900, 3_500), kinds }
     }
 }
 
@@ -63,6 +64,11 @@ impl Drawing<'_> {
             (_, Some(partition)) => Target::Leader(partition),
         };
         let mut action = self.action(kind);
+        if let Action::Partition { shape, .. } = &mut action
+            && self.cluster.brokers == 0
+        {
+            *shape = Shape::FromServers;
+        }
         if let Some(targets) = action.targets_mut() {
             *targets = vec![target];
         } else if let Some(one) = action.target_mut() {

@@ -241,6 +241,13 @@ pub(super) fn drop_watch_request(history: &mut SessionHistory, draw: &mut Draw) 
     Some(())
 }
 
+/// One server fewer was heard of, where none could be missed.
+pub(super) fn drop_word(history: &mut SessionHistory, draw: &mut Draw) -> Option<()> {
+    let at = draw.below(history.answered.len() as u64) as usize;
+    history.answered.get_mut(at)?.heard = (history.voters / 2) as u16;
+    Some(())
+}
+
 /// Two sessions have one key.
 pub(super) fn swap_password(history: &mut SessionHistory, draw: &mut Draw) -> Option<()> {
     let one = draw.pick(&history.secrets)?.clone();

@@ -30,7 +30,7 @@ const PARENT: &str = "/registers";
 /// How long to wait before the preparation is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 /// So many reads of a session that only reads wait for their answers at most.
-const READS_WAITING_MAX: usize = 16;
+const READS_WAITING_MAX: usize = 256;
 
 /// The path of register number `index`.
 #[must_use]
@@ -55,6 +55,8 @@ pub struct Registers {
     servers: Vec<Address>,
     session_timeout: Duration,
     load: Load,
+    /// Sessions of a hundred that only read, in quarters.
+    readers_percent: u32,
     history: Mutex<CoordinatorHistory>,
     values: AtomicU64,
 }
@@ -62,10 +64,17 @@ pub struct Registers {
 impl Registers {
     /// The workload over `registers` registers.
     #[must_use]
-    pub fn new(servers: Vec<Address>, session_timeout: Duration, load: Load, registers: u32) -> Self {
+    pub fn new(
+        servers: Vec<Address>,
+        session_timeout: Duration,
+        load: Load,
+        registers: u32,
+        readers_percent: u32,
+    ) -> Self {
         let paths: Vec<Arc<str>> = (0..registers as PathIndex).map(path).collect();
         let history = CoordinatorHistory::new(paths.iter().map(|path| path.to_string()).collect());
-        Registers { paths, servers, session_timeout, load, history: Mutex::new(history), values: AtomicU64::new(1) }
+        let (history, values) = (Mutex::new(history), AtomicU64::new(1));
+        Registers { paths, servers, session_timeout, load, readers_percent, history, values }
     }
 
     fn history(&self) -> MutexGuard<'_, CoordinatorHistory> {
@@ -140,7 +149,8 @@ impl<'w> Session<'w> {
                 let state = coordinator.state();
                 let SessionState::Connected { session } = *state.borrow() else { continue };
                 let versions = vec![0; workload.paths.len()];
-                let only_reads = runtime.random_below("only reads", 4) == 0;
+                let drawn = 25 * runtime.random_below("only reads", 4);
+                let only_reads = drawn < u64::from(workload.readers_percent);
                 return Some(Session { workload, runtime, client, session, coordinator, state, versions, only_reads });
             }
             if matches!(*coordinator.state().borrow(), SessionState::Expired) {
