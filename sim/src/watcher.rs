@@ -24,7 +24,7 @@ use crate::checkers::snapshot_read::Committed;
 use crate::coordinator_disk::state_on;
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
-use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker};
+use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker, Registered};
 use crate::history::coordinator::{PathIndex, Register};
 use crate::history::sessions::{Answered, Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
 use crate::invariants::Invariants;
@@ -215,6 +215,9 @@ impl Watcher {
         if let FaultNote::ProcessCrashed(_) | FaultNote::PowerLost(_) = note {
             self.cluster.ended.extend(note.nodes().iter().map(|node| (time_ns, *node)));
         }
+        if let FaultNote::PowerLost(nodes) = &note {
+            self.cluster.cut.extend(nodes.iter().map(|node| (time_ns, *node)));
+        }
         self.struck.push((time_ns, note.clone()));
         match &note {
             FaultNote::Rotted { node, .. } => drop(self.spoilt.insert(*node)),
@@ -305,8 +308,12 @@ impl Watcher {
             }
             // What a life of a process does first.
             Event::Coordinator(CoordinatorEvent::Applied { .. } | CoordinatorEvent::SnapshotInstalled { .. })
-            | Event::Broker(BrokerEvent::Registered { .. })
             | Event::Log(_, LogEvent::Opened { .. }) => self.restarted(observed),
+            Event::Broker(BrokerEvent::Registered { broker_epoch, written_since, .. }) => {
+                let (node, broker_epoch, written_since) = (observed.node, *broker_epoch, *written_since);
+                self.cluster.registered.push(Registered { time_ns, node, broker_epoch, written_since });
+                self.restarted(observed);
+            }
             _ => {}
         }
     }

@@ -248,6 +248,8 @@ pub enum BrokerEvent {
         broker_epoch: BrokerEpoch,
         /// Whether its last shutdown was clean.
         clean: bool,
+        /// The first of its incarnations since which, as it says, nothing that it wrote was lost.
+        written_since: BrokerEpoch,
     },
 }
 

@@ -19,6 +19,7 @@ pub mod linearizability;
 pub mod lost_write;
 pub mod nonmonotonic_send;
 pub mod offset_for_time;
+pub mod orderly;
 pub mod phantom_read;
 pub mod poll_order;
 pub mod protocol;
@@ -68,7 +69,9 @@ pub fn check_kafka(history: &KafkaHistory) -> Vec<Findings> {
 #[must_use]
 pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHistory) -> Vec<Findings> {
     let of_clients = calm::check(met, log, registers);
-    vec![of_clients, failover::check(met, log), broker_refusal::check(met, log), offset_for_time::check(met, log)]
+    let of_processes = orderly::check(met);
+    let of_requests = [failover::check(met, log), broker_refusal::check(met, log), offset_for_time::check(met, log)];
+    [of_clients].into_iter().chain(of_processes).chain(of_requests).collect()
 }
 
 /// Every checker of the coordinator's history. `committed` is the state machine's own record.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wyrdlog::base::event::Asked;
-use wyrdlog::base::ids::{BrokerId, TopicPartition};
+use wyrdlog::base::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use wyrdlog::base::partition_state::PartitionState;
 use wyrdlog::wire::kafka::ErrorCode;
 
@@ -33,6 +33,19 @@ pub struct Refused {
     pub asked: Asked,
     /// The answer.
     pub error: ErrorCode,
+}
+
+/// A broker registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// When it ran as that incarnation, in virtual nanoseconds.
+    pub time_ns: u64,
+    /// Its machine.
+    pub node: Node,
+    /// The incarnation.
+    pub broker_epoch: BrokerEpoch,
+    /// Since which one nothing was lost that was written, as it says.
+    pub written_since: BrokerEpoch,
 }
 
 /// A span in which a fault was at work, or a process was down.
@@ -59,6 +72,16 @@ pub struct ClusterHistory {
     pub ended: Vec<(u64, Node)>,
     /// Processes that were told to stop in good order, and that nothing else struck about then.
     pub left: Vec<Left>,
+    /// All that were told to.
+    pub told: Vec<Left>,
+    /// When machines lost power, with all that ran on them.
+    pub cut: Vec<(u64, Node)>,
+    /// When brokers registered, and what each said of its logs.
+    pub registered: Vec<Registered>,
+    /// When all faults were over, and when the run ended.
+    pub healed_ns: u64,
+    /// See above.
+    pub ended_ns: u64,
     /// When the registrations of brokers went with their sessions, on the servers that applied it.
     pub unregistered: Vec<(u64, BrokerId)>,
     /// Which brokers said that they are the controller, and since when.

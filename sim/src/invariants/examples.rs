@@ -167,7 +167,12 @@ impl Cluster {
         let broker_epoch = self.broker_epoch(node);
         self.see(
             node,
-            Event::Broker(BrokerEvent::Registered { broker: Self::broker(node), broker_epoch, clean: false }),
+            Event::Broker(BrokerEvent::Registered {
+                broker: Self::broker(node),
+                broker_epoch,
+                clean: false,
+                written_since: broker_epoch,
+            }),
         );
     }
 

@@ -320,7 +320,12 @@ mod tests {
             controller_epoch,
             zxid: Zxid(9),
         };
-        let registered = BrokerEvent::Registered { broker: BrokerId(2), broker_epoch: BrokerEpoch(71), clean: false };
+        let registered = BrokerEvent::Registered {
+            broker: BrokerId(2),
+            broker_epoch: BrokerEpoch(71),
+            clean: false,
+            written_since: BrokerEpoch(71),
+        };
         vec![
             (Event::Controller(committed), "commits t-0: leader broker 2, leader epoch 4, in sync 2, eligible 1,3"),
             (

@@ -257,6 +257,9 @@ impl Driver<'_> {
         met.disturbances.extend(disturbs.filter_map(of_fault));
         met.disturbances.sort_by_key(|one| one.from_ns);
         met.left = left_in_good_order(&self.cluster.left, self.injector.struck());
+        met.told.clone_from(&self.cluster.left);
+        met.healed_ns = (self.plan.phases.warm_up_ms + self.plan.phases.faults_ms) * 1_000_000;
+        met.ended_ns = self.cluster.simulation.now_ns();
         let roles = self.cluster.roles();
         met.ensemble = self.topology.servers.values().copied().collect();
         met.brokers.clone_from(&self.topology.brokers);

@@ -199,7 +199,9 @@ impl Plane {
         let broker = shared.config.id;
         let (broker_epoch, updates) = truth.state().register(broker);
         shared.broker_epoch.send_replace(Some(broker_epoch));
-        shared.runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
+        shared.runtime.observe(|| {
+            Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean, written_since: broker_epoch })
+        });
         truth.state().push();
         shared.runtime.spawn("updates", take_updates(shared.clone(), partitions.clone(), updates)).detach();
         let (own, runtime) = (truth.clone(), shared.runtime);

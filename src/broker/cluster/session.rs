@@ -100,6 +100,8 @@ struct Attempt {
     broker_epoch: BrokerEpoch,
     /// What it says of the incarnation before.
     shutdown: LastShutdown,
+    /// The first incarnation since which nothing that was written is lost.
+    written_since: BrokerEpoch,
 }
 
 impl<R: Runtime> Session<'_, R> {
@@ -172,12 +174,14 @@ impl<R: Runtime> Session<'_, R> {
 
     /// From here on this broker runs as the incarnation that it registered.
     async fn begin(&self, partitions: &impl MetadataSink<R>, attempt: Attempt) -> Result<(), Failed> {
-        let (plane, broker, broker_epoch) = (self.plane, self.plane.own(), attempt.broker_epoch);
+        let (plane, broker) = (self.plane, self.plane.own());
+        let Attempt { broker_epoch, written_since, .. } = attempt;
         let clean = attempt.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
         boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
-        runtime.observe(|| Event::Broker(BrokerEvent::Registered { broker, broker_epoch, clean }));
+        let registered = BrokerEvent::Registered { broker, broker_epoch, clean, written_since };
+        runtime.observe(|| Event::Broker(registered));
         partitions.registered(broker_epoch);
         self.registered.send_replace(true);
         tracing::info!(%broker, %broker_epoch, "registered");
@@ -241,7 +245,8 @@ impl<R: Runtime> Session<'_, R> {
         let (runtime, config) = (&self.plane.shared.runtime, &self.plane.shared.config);
         incarnation::write(runtime, &config.log_directory, &lineage).await.map_err(Unfit::from)?;
         let registration = self.registration(past, lineage.last());
-        let attempt = Attempt { broker_epoch: registration.broker_epoch, shutdown: registration.shutdown };
+        let (broker_epoch, shutdown) = (registration.broker_epoch, registration.shutdown);
+        let attempt = Attempt { broker_epoch, shutdown, written_since: lineage.written_since() };
         (*noted, *past) = (Some(attempt), Past::alive(lineage));
         let data = broker::encode(&registration, runtime.wall_clock_ms());
         let ops = writes::registration(own, data, taken.version, stale.map(|stat| stat.version));
