@@ -64,8 +64,6 @@ pub(super) struct Core<R: Runtime> {
 pub(super) struct Outcome {
     pub(super) refusal: Option<Refusal>,
     pub(super) epoch_end: Option<EpochEnd>,
-    /// A follower may read up to here.
-    pub(super) served_end: Option<i64>,
     /// A batch was appended, or could not be.
     pub(super) appended: Option<Result<NewBatch, LogError>>,
 }
@@ -308,7 +306,8 @@ impl<R: Runtime> Section<'_, R> {
                 self.core.log.start_epoch(begun.leader_epoch);
             }
             Effect::HighWatermark { high_watermark } => self.high_watermark_moved(high_watermark),
-            Effect::ServeFollower { end, .. } => self.outcome.served_end = Some(end),
+            // The handler goes on unless it is refused.
+            Effect::ServeFollower { .. } => {}
             Effect::EpochEnd(end) => self.outcome.epoch_end = Some(end),
             Effect::Refused(refusal) => self.outcome.refusal = Some(refusal),
             Effect::ProposeInSync(proposal) => self.propose(proposal),

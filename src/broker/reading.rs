@@ -85,11 +85,7 @@ impl<R: Runtime> Partition<R> {
     /// A follower's fetch, which acknowledges everything below its offset.
     pub(super) fn follower_fetches(self: &Arc<Self>, fetch: FollowerFetch) -> Result<(), RefusedRead> {
         let outcome = self.section(|section| section.ask(Input::FollowerFetch(fetch)));
-        match outcome.refusal {
-            Some(refusal) => Err(RefusedRead::refusal(refusal)),
-            None if outcome.served_end.is_some() => Ok(()),
-            None => Err(RefusedRead::new(ErrorCode::UnknownServerError)),
-        }
+        outcome.refusal.map_or(Ok(()), |refusal| Err(RefusedRead::refusal(refusal)))
     }
 
     /// Reads whole batches within the reader's bound.

@@ -503,3 +503,12 @@ fn brokers_learn_only_what_is_committed_and_in_order() {
     let effects = shell.step_only(Input::Written { write, outcome: Outcome::Committed { zxid: Zxid(4) } });
     assert_eq!(states(&effects), 2, "to the two that live");
 }
+
+#[test]
+fn a_lineage_names_each_incarnation_once_and_in_order() {
+    let of = |epochs: &[i64]| Lineage::from_parts(epochs.iter().copied().map(BrokerEpoch).collect(), BrokerEpoch(9));
+    assert!(of(&[9]).is_some() && of(&[9, 40]).is_some());
+    for bad in [&[][..], &[9, 9], &[40, 9], &[9; INCARNATIONS_MAX + 1]] {
+        assert_eq!(of(bad), None, "{bad:?}");
+    }
+}

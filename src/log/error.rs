@@ -156,3 +156,33 @@ impl LogError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_may_be_lost_after_a_failed_sync_and_where_damage_was_found_and_not_otherwise() {
+        let (path, reason) = (PathBuf::from("a.log"), String::new());
+        let io = |operation| LogError::Io {
+            path: path.clone(),
+            operation,
+            source: Arc::new(io::Error::other("the disk is gone")),
+        };
+        let offset = 7;
+        let lost = [
+            io("sync"),
+            LogError::Offline { directory: path.clone(), reason: reason.clone() },
+            LogError::Corrupt { path: path.clone(), position: 1, offset, reason: reason.clone() },
+            LogError::Damaged { path: path.clone(), position: 1, offset, reason },
+        ];
+        assert!(lost.iter().all(LogError::may_have_lost_writes));
+        let kept = [
+            io("write"),
+            io("read"),
+            LogError::OffsetOutOfRange { requested: 9, log_start: 0, log_end: 3 },
+            LogError::TooLarge { bytes: 9, segment_bytes: 3 },
+        ];
+        assert!(!kept.iter().any(LogError::may_have_lost_writes));
+    }
+}

@@ -451,6 +451,19 @@ fn missing_or_damaged_indexes_and_checkpoints_are_rebuilt_from_the_batches() {
 }
 
 #[test]
+fn an_epoch_that_never_had_a_record_is_forgotten_on_the_disk_too() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    fill(&mut log, 1, 3);
+    log.start_epoch(LeaderEpoch(5));
+    sync(&mut log);
+    assert_eq!(open(&disk).epochs().len(), 2);
+    log.forget_empty_epochs();
+    sync(&mut log);
+    assert_eq!(open(&disk).epochs(), [(LeaderEpoch(1), 0)]);
+}
+
+#[test]
 fn after_a_clean_shutdown_next_to_nothing_is_read() {
     let disk = TestDisk::default();
     let mut log = try_open(&disk, LogConfig { segment_bytes: 1 << 20, ..config() }).unwrap().0;

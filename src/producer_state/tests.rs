@@ -86,6 +86,7 @@ fn a_transaction_is_open_until_its_marker() {
     states.apply(&newer, COMMIT);
     let of_an_older_epoch = states.check(&marker, COMMIT, Origin::Coordinator);
     assert!(matches!(of_an_older_epoch, Err(Refused::InvalidProducerEpoch { .. })), "{of_an_older_epoch:?}");
+    assert_eq!(states.check(&newer, COMMIT, Origin::Coordinator), Ok(Verdict::Append), "of the same coordinator");
     let marker = newer;
     let zombie = Some(EndMarker { committed: false, coordinator_epoch: 1 });
     assert!(matches!(states.check(&marker, zombie, Origin::Coordinator), Err(Refused::CoordinatorFenced { .. })));

@@ -159,9 +159,19 @@ pub(crate) fn of_body() -> Change {
     Change { operator: "body dropped", form: Form::Body, mutated: "{}".to_owned() }
 }
 
+/// Whether a block does more than assert: what it asserts holds, or somebody panics.
+pub(crate) fn does_something(block: &syn::Block) -> bool {
+    block.stmts.iter().any(|statement| match statement {
+        Stmt::Macro(called) => !called.mac.path.segments.iter().any(|one| one.ident.to_string().starts_with("assert")),
+        _ => true,
+    })
+}
+
 /// Whether `expr` is there for what it does and not for its value.
 fn is_an_action(expr: &Expr) -> bool {
     match expr {
+        // It only asserts.
+        Expr::MethodCall(call) if call.method == "check_invariants" => false,
         Expr::Call(_) | Expr::MethodCall(_) | Expr::Assign(_) => true,
         Expr::Binary(binary) => matches!(
             binary.op,

@@ -217,7 +217,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         for change in operators::of_condition(&branch.cond, true) {
             self.offer(&*branch.cond, change);
         }
-        let has_body = !branch.then_branch.stmts.is_empty();
+        let has_body = operators::does_something(&branch.then_branch);
         if has_body && branch.else_branch.is_none() && operators::has_let(&branch.cond) {
             self.offer(&branch.then_branch, operators::of_body());
         }
@@ -232,7 +232,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_expr_for_loop(&mut self, repeated: &'ast syn::ExprForLoop) {
-        if !repeated.body.stmts.is_empty() {
+        if operators::does_something(&repeated.body) {
             self.offer(&repeated.body, operators::of_body());
         }
         visit::visit_expr_for_loop(self, repeated);
@@ -315,6 +315,8 @@ mod tests {
         assert_eq!(changes("g(); x = y; x += 1; let z = h();"), ["g(); -> ", "x = y; -> ", "x += 1; -> "]);
         assert_eq!(changes("g().await?;"), ["g().await?; -> "]);
         assert_eq!(changes("for x in y { }"), [""; 0]);
+        assert_eq!(changes("for x in y { assert!(x > 0); } self.check_invariants();"), [""; 0]);
+        assert_eq!(changes("for x in y { assert!(x > 0); g() }").len(), 1);
         assert_eq!(changes("for x in y { g() }"), ["{ g() } -> {}"]);
         assert_eq!(changes("if let Some(x) = y { g() }"), ["{ g() } -> {}"]);
         assert_eq!(changes("let x = if let Some(x) = y { 1 } else { 2 };"), [""; 0]);

@@ -126,6 +126,19 @@ fn a_leader_that_no_quorum_answers_steps_down() {
 }
 
 #[test]
+fn a_follower_that_only_takes_a_snapshot_counts_as_one_that_answers() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.elect(1);
+    ensemble.elapse(1, Timer::CheckQuorum);
+    let message = Message::SnapshotResponse { term: Term(1), position: Position::ZERO, next_offset: 0 };
+    ensemble.step(1, Input::Received { from: ServerId(3), message });
+    ensemble.elapse(1, Timer::CheckQuorum);
+    assert!(ensemble.core(1).is_leader());
+    ensemble.elapse(1, Timer::CheckQuorum);
+    assert!(!ensemble.core(1).is_leader());
+}
+
+#[test]
 fn a_follower_truncates_what_a_new_leader_never_had() {
     let mut ensemble = Ensemble::new(3);
     ensemble.elect(1);
@@ -368,6 +381,8 @@ fn two_leaders_in_one_term_stop_the_server_that_sees_both() {
     ensemble.step(2, Input::Received { from: ServerId(3), message });
     let fault = Fault::TwoLeaders { term: Term(1), one: ServerId(1), other: ServerId(3) };
     assert_eq!(ensemble.at(2).fault, Some(fault));
+    assert_eq!(ensemble.core(2).leader(), Some(ServerId(1)));
+    assert!(ensemble.network.iter().all(|envelope| envelope.from != ServerId(2)), "it answers nobody");
 }
 
 #[test]

@@ -145,4 +145,17 @@ mod tests {
             assert_eq!(check(&[acl("ip", network)], Permissions::READ, &at).is_ok(), matches, "{network}");
         }
     }
+
+    #[test]
+    fn an_address_of_the_other_family_is_in_no_network() {
+        for (address, network, matches) in [
+            ("::1", "::/0", true),
+            ("10.1.2.3", "::/0", false),
+            ("::1", "0.0.0.0/0", false),
+            ("nowhere", "::/0", false),
+        ] {
+            let granted = check(&[acl("ip", network)], Permissions::READ, &[AuthId::new("ip", address)]);
+            assert_eq!(granted.is_ok(), matches, "{address} in {network}");
+        }
+    }
 }

@@ -123,6 +123,17 @@ fn the_format_of_version_1_is_this() {
 }
 
 #[test]
+fn bytes_behind_an_entry_are_an_error() {
+    let entry = Entry { zxid: Zxid(1), time_ms: 2, txn: Txn::of_ensemble(Origin::default(), Op::Noop) };
+    let longer = |mut bytes: Vec<u8>| {
+        bytes.push(0);
+        Bytes::from(bytes)
+    };
+    assert!(Entry::decode(longer(entry.encode())).is_err());
+    assert!(Txn::decode(longer(entry.txn.encode())).is_err());
+}
+
+#[test]
 fn an_announced_count_reserves_no_memory() {
     let mut bytes = Txn::of_ensemble(Origin::default(), Op::Multi(vec![])).encode();
     let length = bytes.len();

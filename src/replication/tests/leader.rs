@@ -179,3 +179,13 @@ fn a_failed_log_takes_the_replica_out_of_service() {
     shell.state(Some(1), 1, 1, &[1]);
     assert_eq!(shell.replica.fault(), Some(&Fault::Log), "only a recovery ends it");
 }
+
+#[test]
+fn what_retention_removes_is_no_part_of_the_epochs_any_more() {
+    let mut shell = Shell::new(1, Plants::NONE);
+    shell.state(Some(1), 0, 0, &[1]);
+    shell.produce(5);
+    assert_eq!(shell.replica.epochs().entries()[0].start_offset, 0);
+    shell.step(Input::LogStart { log_start: 3 });
+    assert_eq!(shell.replica.epochs().entries()[0].start_offset, 3);
+}

@@ -133,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn members_are_ordered_by_broker_each_with_its_incarnation() {
+        let text = br#"{"controller_epoch":9,"leader":2,"version":1,"leader_epoch":7,"isr":[2,1],"isr_broker_epochs":[40,30],"eligible_leaders":[3],"eligible_leaders_broker_epochs":[20],"last_known_leader":null}"#;
+        let read = decode(&TopicPartition::new("t", 5), state().replicas, 4, text);
+        assert_eq!(read, Ok((state(), ControllerEpoch(9))));
+    }
+
+    #[test]
     fn a_partition_without_a_leader_survives() {
         let state = PartitionState { leader: None, last_known_leader: Some(BrokerId(2)), ..state() };
         let data = encode(&state, ControllerEpoch(9));
