@@ -22,6 +22,11 @@ pub trait DiskView {
 
     /// The whole file, unaltered by any fault that only shows on read.
     fn read(&self, path: &Path) -> Option<Vec<u8>>;
+
+    /// What would be left of the file if the power was cut at this instant, at least.
+    fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+        self.read(path)
+    }
 }
 
 /// A node's disk in a running simulation.
@@ -44,6 +49,10 @@ impl DiskView for ViewedDisk {
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         self.view.visible_file(self.id, path.to_str()?)
+    }
+
+    fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+        self.view.durable_file(self.id, path.to_str()?)
     }
 }
 

@@ -48,9 +48,8 @@ pub(super) struct Fetchers<R: Runtime> {
 }
 
 struct State<R: Runtime> {
+    /// Each partition is under one of them at most.
     leaders: BTreeMap<BrokerId, Fetcher<R>>,
-    /// Under which leader each partition is.
-    followed: BTreeMap<TopicPartition, BrokerId>,
 }
 
 struct Fetcher<R: Runtime> {
@@ -73,19 +72,18 @@ struct Following<R: Runtime> {
 
 impl<R: Runtime> Fetchers<R> {
     pub(super) fn new(shared: Arc<Shared<R>>) -> Self {
-        Fetchers { shared, state: Mutex::new(State { leaders: BTreeMap::new(), followed: BTreeMap::new() }) }
+        Fetchers { shared, state: Mutex::new(State { leaders: BTreeMap::new() }) }
     }
 
     /// Follows `leader` for `partition`, or nobody.
     pub(super) fn follow(&self, partition: &Arc<Partition<R>>, leader: Option<BrokerId>) {
         let mut state = lock(&self.state);
-        let before = state.followed.get(&partition.name).copied();
+        let before = state.leader_of(&partition.name);
         if let Some(old) = before.filter(|old| Some(*old) != leader) {
             state.leave(old, &partition.name);
             partition.set_follower(None);
         }
         let Some(leader) = leader else { return };
-        state.followed.insert(partition.name.clone(), leader);
         let shared = &self.shared;
         let fetcher = state.leaders.entry(leader).or_insert_with(|| Fetcher::start(shared, leader));
         partition.set_follower(Some(fetcher.followed.ready.clone()));
@@ -97,15 +95,17 @@ impl<R: Runtime> Fetchers<R> {
 
     /// Follows nobody any more.
     pub(super) fn stop(&self) {
-        let mut state = lock(&self.state);
-        state.followed.clear();
-        state.leaders.clear();
+        lock(&self.state).leaders.clear();
     }
 }
 
 impl<R: Runtime> State<R> {
+    fn leader_of(&self, partition: &TopicPartition) -> Option<BrokerId> {
+        let follows = |fetcher: &Fetcher<R>| lock(&fetcher.followed.partitions).partitions.contains_key(partition);
+        self.leaders.iter().find(|(_, fetcher)| follows(fetcher)).map(|(leader, _)| *leader)
+    }
+
     fn leave(&mut self, leader: BrokerId, partition: &TopicPartition) {
-        self.followed.remove(partition);
         let Some(fetcher) = self.leaders.get(&leader) else { return };
         let is_empty = {
             let mut following = lock(&fetcher.followed.partitions);

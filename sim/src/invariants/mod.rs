@@ -11,6 +11,7 @@
 pub mod budget;
 pub mod committed_survives;
 pub mod damage_explained;
+pub mod derived_files;
 pub mod eligible_completeness;
 pub mod fenced_stays_fenced;
 pub mod high_watermark_progress;

@@ -20,10 +20,11 @@ use crate::history::sessions::{Fact, SessionHistory};
 use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{Client, Operation};
+use crate::invariants::derived_files::verify_derived_files;
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
-use crate::observed::{FaultNote, Left};
+use crate::observed::{FaultNote, Left, Node};
 use crate::occasions::Occasions;
 use crate::scenario::Workload;
 use crate::schedule::FaultKind;
@@ -54,6 +55,8 @@ impl Driver<'_> {
         let mut findings = watcher.invariants.findings();
         findings.push(self.on_disk(watcher.invariants.model()));
         findings.push(self.segments(watcher.invariants.model()));
+        let killed: Vec<Node> = watcher.cluster.ended.iter().map(|(_, node)| *node).collect();
+        findings.extend(self.derived(watcher.invariants.model(), &killed));
         findings.push(self.stays_up());
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
@@ -282,6 +285,14 @@ impl Driver<'_> {
     fn on_disk(&self, model: &Model) -> Findings {
         let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
         verify_against_disk(model, disk_of, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
+    }
+
+    /// Compares what logs keep beside their batches with these.
+    fn derived(&self, model: &Model, killed: &[Node]) -> [Findings; 2] {
+        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
+        let now_ns = self.cluster.simulation.now_ns();
+        let time = (now_ns, self.has_final_reads);
+        verify_derived_files(model, disk_of, Path::new(LOG_DIRECTORY), killed, time)
     }
 
     /// Compares the segment files with what was configured.

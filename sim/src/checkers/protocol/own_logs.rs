@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use wyrdlog::base::ids::TopicPartition;
 use wyrdlog::wire::kafka::ErrorCode as Code;
 use wyrdlog::wire::kafka::records::batches;
 
@@ -42,6 +43,17 @@ struct Model {
     /// Times, values and the first offset of the batch if that is compressed, by offset.
     records: Vec<(i64, u64, Option<i64>)>,
     producers: BTreeMap<i64, Producer>,
+    /// Where leader epochs end that are over, as was told.
+    ends: BTreeMap<i32, i64>,
+}
+
+/// What is known of the time in which a step was asked for and told.
+#[derive(Clone, Copy)]
+struct When {
+    /// Nothing disturbed, for long enough.
+    is_calm: bool,
+    /// The leader's epoch; none if it changed meanwhile.
+    epoch: Option<i32>,
 }
 
 #[derive(Default)]
@@ -113,7 +125,7 @@ impl Model {
         producer.batches.push((stamp.base_sequence, records.len(), base));
     }
 
-    fn judge(&mut self, step: &OwnStep, is_calm: bool) -> Judged {
+    fn judge(&mut self, step: &OwnStep, When { is_calm, epoch: now }: When) -> Judged {
         match (&step.step, &step.told) {
             (_, Told::Nothing) => Ok(()),
             (Step::Produce { stamp, records, is_compressed }, Told::Produced { error, base_offset }) => {
@@ -151,9 +163,17 @@ impl Model {
             }
             (Step::EpochEnd { epoch }, Told::End { error, leader_epoch, end_offset }) => {
                 one_of(*error, &[&[Code::None][..], &ON_THE_MOVE].concat())?;
-                let is_it = !is_calm || leader_epoch != epoch || *end_offset == self.end();
-                holds(&format!("epoch {leader_epoch} ends at {end_offset} of {}", self.end()), is_it)?;
-                holds(&format!("an epoch ends at {end_offset}, beyond {}", self.end()), *end_offset <= self.end())
+                holds(&format!("an epoch ends at {end_offset}, beyond {}", self.end()), *end_offset <= self.end())?;
+                if *error != 0 || leader_epoch != epoch {
+                    return Ok(());
+                }
+                let ends_now = *end_offset == self.end() || now != Some(*epoch) || !is_calm;
+                holds(&format!("epoch {leader_epoch} ends at {end_offset} of {}", self.end()), ends_now)?;
+                if now.is_none_or(|now| now <= *epoch) {
+                    return Ok(());
+                }
+                let before = *self.ends.entry(*epoch).or_insert(*end_offset);
+                same(&format!("the end of epoch {epoch}, which is over"), end_offset, &before)
             }
             _ => Err("the answer is that of another request".to_owned()),
         }
@@ -221,7 +241,11 @@ impl Oracle<'_> {
             let begins_ns = step.asked_ns.saturating_sub(super::LEARN_NS);
             let next = self.calm.partition_point(|(_, to_ns)| *to_ns < step.told_ns);
             let is_calm = self.calm.get(next).is_some_and(|(from_ns, _)| *from_ns <= begins_ns);
-            let judged = model.judge(step, is_calm);
+            let states = self.met.states_during(&TopicPartition::new(&*log.topic, 0), begins_ns, step.told_ns);
+            let mut epochs = states.map(|(_, state)| state.leader_epoch.0);
+            let first = epochs.next();
+            let epoch = first.filter(|first| epochs.all(|other| other == *first));
+            let judged = model.judge(step, When { is_calm, epoch });
             findings.check(judged.is_ok(), step.told_ns, [ordinal], || {
                 let OwnStep { broker, version, asked_ns, told_ns, step: asked, .. } = step;
                 let (from, until) = (seconds(*asked_ns), seconds(*told_ns));
@@ -255,7 +279,7 @@ mod tests {
     fn judged(model: &mut Model, step: Step, told: Told) -> bool {
         let broker = wyrdlog::base::ids::BrokerId(1);
         let step = OwnStep { broker, version: 9, asked_ns: 1, told_ns: 2, step, told };
-        model.judge(&step, true).is_ok()
+        model.judge(&step, When { is_calm: true, epoch: Some(0) }).is_ok()
     }
 
     fn stamp(epoch: i16, base_sequence: i32) -> Option<Stamp> {
@@ -337,10 +361,19 @@ mod tests {
         assert!(read(3, 3, &[]));
         assert!(!read(0, 3, &[(5, 100), (3, 102)]) && !read(0, 3, &[(5, 100), (4, 101)]), "another record");
         assert!(!read(0, 3, &[]) && !read(0, 2, &[(5, 100)]) && !read(0, 4, &[(5, 100)]));
-        let end = |end_offset: i64| {
-            let told = Told::End { error: 0, leader_epoch: 2, end_offset };
-            judged(&mut written(), Step::EpochEnd { epoch: 2 }, told)
+    }
+
+    #[test]
+    fn the_leader_s_epoch_ends_where_the_log_does_and_one_that_is_over_where_it_always_did() {
+        let mut model = written();
+        let mut end = |epoch: Option<i32>, end_offset: i64| {
+            let broker = wyrdlog::base::ids::BrokerId(1);
+            let (step, told) = (Step::EpochEnd { epoch: 2 }, Told::End { error: 0, leader_epoch: 2, end_offset });
+            let step = OwnStep { broker, version: 3, asked_ns: 1, told_ns: 2, step, told };
+            model.judge(&step, When { is_calm: true, epoch }).is_ok()
         };
-        assert!(end(3) && !end(2) && !end(4));
+        assert!(end(Some(2), 3) && !end(Some(2), 2) && !end(Some(2), 4));
+        assert!(end(None, 2), "it changed meanwhile");
+        assert!(end(Some(4), 1) && end(Some(4), 1) && !end(Some(5), 2) && !end(Some(5), 4));
     }
 }
