@@ -22,6 +22,7 @@ pub mod clean_shutdown;
 mod config;
 pub mod dump;
 mod durable_point;
+mod epoch_witness;
 mod error;
 pub mod index;
 mod leader_epochs;

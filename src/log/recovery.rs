@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::batches::{FoundBatch, SCAN_CHUNK_BYTES, Step, end_marker};
 use super::durable_point::{DurablePoint, DurablePointFile};
+use super::epoch_witness::EpochWitness;
 use super::error::LogError;
 use super::index::{OFFSET_ENTRY_BYTES, SegmentIndex, TIME_ENTRY_BYTES};
 use super::leader_epochs::LeaderEpochs;
@@ -76,8 +77,12 @@ struct Recovery<D: Disk> {
     went_on_behind: bool,
     /// What lies above the durable point, segment by segment.
     unsynced: Vec<Unsynced>,
-    /// A batch that is older than what had to be read is of another epoch than the checkpoint says.
+    /// A batch below the durable point is of another epoch than the checkpoint says.
     checkpoint_contradicted: bool,
+    /// Whether there is a checkpoint.
+    has_checkpoint: bool,
+    /// What it said, where it was contradicted.
+    witness: Option<EpochWitness>,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -101,6 +106,7 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
         let checkpoint = read_epochs(&disk, &directory).await?;
+        let witness = checkpoint.clone().map(|epochs| EpochWitness::new(epochs, in_force.recovery_point));
         let mut recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
         recovery.load_segments(bases).await?;
         if !recovery.unsynced.is_empty() || recovery.checkpoint_contradicted {
@@ -108,17 +114,19 @@ impl<D: Disk + Clone + 'static> Log<D> {
                 write_again(&disk, &directory, unsynced).await?;
             }
             let Recovery { torn_bytes, damaged_tail, went_on_behind, .. } = recovery;
-            let checkpoint = match recovery.checkpoint_contradicted {
-                true => None,
-                false => read_epochs(&disk, &directory).await?,
+            let (checkpoint, witness) = match recovery.checkpoint_contradicted {
+                true => (None, witness),
+                false => (read_epochs(&disk, &directory).await?, None),
             };
             recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
+            recovery.witness = witness;
             let left = disk.list(&directory).map_err(LogError::io(&directory, "list"))?;
             recovery.load_segments(segments_among(&left)).await?;
             recovery.torn_bytes += torn_bytes;
             recovery.damaged_tail |= damaged_tail;
             recovery.went_on_behind |= went_on_behind;
         }
+        recovery.witness.take().map_or(Ok(()), EpochWitness::judge)?;
         recovery.settle()?;
         recovery.remove_strays(&entries)?;
         let opened = Opened {
@@ -202,6 +210,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             config: config.clone(),
             point,
             scan_from,
+            has_checkpoint: epochs.is_some(),
+            witness: None,
             epochs: epochs.unwrap_or_default(),
             last_epoch: LeaderEpoch(-1),
             // One that was passed over is damaged; it is removed and written anew.
@@ -347,6 +357,9 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 Step::Batch(found) => {
                     self.note_unsynced(view.base_offset, found.header.base_offset, position);
                     index.note(found.place_in(view.base_offset), self.config.index_interval_bytes);
+                    if let Some(witness) = &mut self.witness {
+                        witness.hear(&found.header, &view.path, position);
+                    }
                     self.take_in(&found)?;
                     continue;
                 }
@@ -391,7 +404,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         if known || header.next_offset() <= self.point.log_start {
             return;
         }
-        if header.base_offset < self.scan_from {
+        if self.has_checkpoint && header.base_offset < self.point.recovery_point {
             self.checkpoint_contradicted = true;
         }
         self.epochs.truncate_from_end(offset);

@@ -393,6 +393,40 @@ fn a_torn_tail_is_cut_and_damage_below_the_durable_point_is_not() {
     assert!(matches!(try_open(&disk, config()), Err(LogError::Corrupt { offset: 4, .. })));
 }
 
+/// A batch's leader epoch is not under its checksum. What rotted there once made the replica's epochs, which then
+/// diverged from every leader's at offset 0 (`swarm` seed 1361).
+#[test]
+fn a_leader_epoch_that_the_checkpoint_and_other_batches_contradict_is_damage() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    fill(&mut log, 1, 3);
+    assert_eq!(sync(&mut log), 6);
+    drop(log);
+    let size = disk.contents(LOG).len() / 3;
+    for (batch, found) in [(1, 2), (2, 2)] {
+        disk.rot(LOG, |bytes| bytes[batch * size + 12] ^= 0x10);
+        let error = try_open(&disk, config()).unwrap_err();
+        let (at, offset) = ((found * size) as u64, 2 * found as i64);
+        assert!(
+            matches!(&error, LogError::Corrupt { position, offset: of, .. } if (*position, *of) == (at, offset)),
+            "{batch}: {error}"
+        );
+        disk.rot(LOG, |bytes| bytes[batch * size + 12] ^= 0x10);
+    }
+    assert_eq!(open(&disk).epochs(), [(LeaderEpoch(1), 0)]);
+}
+
+#[test]
+fn a_checkpoint_of_epochs_that_no_batch_confirms_is_made_anew() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    fill(&mut log, 1, 2);
+    fill(&mut log, 4, 2);
+    sync(&mut log);
+    disk.rot("logs/t-0/leader-epoch-checkpoint", |text| *text = b"0\n2\n2 0\n4 4\n".to_vec());
+    assert_eq!(open(&disk).epochs(), [(LeaderEpoch(1), 0), (LeaderEpoch(4), 4)]);
+}
+
 /// The durable point once lagged behind by up to a megabyte of synced records. Rot below them was
 /// taken for a torn tail after a power cut, and this replica led without what had been acknowledged
 /// (`standard` seed 1051).

@@ -1,0 +1,53 @@
+//! Which of two is damaged where a batch and the checkpoint of leader epochs disagree below the durable point, where
+//! both were synced. A batch's epoch is not under its checksum, since the leader sets it (Kafka's format), so that
+//! rot in it shows nowhere else: a replica whose last batch has an epoch that never was finds that it diverges from
+//! its leader, and would stay away from it for good (`swarm` seed 1361).
+//!
+//! Of an epoch that the checkpoint names and some batches confirm, a batch that contradicts it is damaged. One that
+//! no batch confirms is the checkpoint's mistake, and the checkpoint is made anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::error::LogError;
+use super::leader_epochs::LeaderEpochs;
+use crate::base::batch_header::BatchHeader;
+use crate::base::ids::LeaderEpoch;
+
+/// A checkpoint that was contradicted, while all batches are read again.
+#[derive(Debug)]
+pub(super) struct EpochWitness {
+    checkpoint: LeaderEpochs,
+    recovery_point: i64,
+    confirmed: BTreeSet<LeaderEpoch>,
+    /// The first batch that is of another epoch.
+    contradicted: BTreeMap<LeaderEpoch, (PathBuf, u64, i64)>,
+}
+
+impl EpochWitness {
+    pub(super) fn new(checkpoint: LeaderEpochs, recovery_point: i64) -> Self {
+        EpochWitness { checkpoint, recovery_point, confirmed: BTreeSet::new(), contradicted: BTreeMap::new() }
+    }
+
+    /// Hears a batch at `position` of the segment at `path`.
+    pub(super) fn hear(&mut self, header: &BatchHeader, path: &Path, position: u64) {
+        if header.base_offset >= self.recovery_point {
+            return;
+        }
+        let Some(epoch) = self.checkpoint.epoch_at(header.base_offset) else { return };
+        if epoch == header.leader_epoch {
+            self.confirmed.insert(epoch);
+        } else {
+            let place = || (path.to_owned(), position, header.base_offset);
+            self.contradicted.entry(epoch).or_insert_with(place);
+        }
+    }
+
+    /// An error if a batch is damaged.
+    pub(super) fn judge(self) -> Result<(), LogError> {
+        let damaged = self.contradicted.into_iter().find(|(epoch, _)| self.confirmed.contains(epoch));
+        let Some((epoch, (path, position, offset))) = damaged else { return Ok(()) };
+        let reason = format!("its leader epoch is not {epoch}, which the checkpoint and other batches have there");
+        Err(LogError::Corrupt { path, position, offset, reason })
+    }
+}
