@@ -10,6 +10,7 @@
 //!
 //! Plain reads promise less and are judged by `snapshot_read` and `session_order`.
 
+mod dates;
 mod projection;
 mod search;
 mod sync;
@@ -22,38 +23,46 @@ use crate::history::OpId;
 use crate::history::coordinator::{CoordinatorHistory, PathIndex};
 use crate::observed::seconds;
 use crate::verdict::{Findings, Property};
+use dates::Dates;
 use projection::{Part, by_path, paths_of, spanning};
 use search::{Linearizable, Search};
 
 /// The most steps that one history's search may take. Each may keep a memo of some 300 bytes.
 pub const STEPS_MAX: u64 = 400_000;
 
-/// Where values came to be, by the state machine's own record. It suggests what to try first and
+/// What the state machine's own record says of registers. It suggests what to try first and
 /// proves nothing: a search without it gives the same verdict, later.
-pub type Hints = BTreeMap<u64, Zxid>;
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// Where values came to be.
+    pub written: BTreeMap<u64, Zxid>,
+    /// Where each register was deleted, and in which version.
+    pub removed: BTreeMap<PathIndex, BTreeMap<Zxid, i32>>,
+}
 
 /// Searches an order for every register, and for every group of registers that have one each.
 #[must_use]
 pub fn check(history: &CoordinatorHistory, hints: &Hints, steps_max: u64) -> Findings {
     let mut findings = Findings::new(Property::Linearizability);
     let mut unexplained: BTreeSet<PathIndex> = BTreeSet::new();
+    let dates = dates::dates(history, hints);
     for part in by_path(history) {
-        if !judge(&mut findings, history, hints, &part, steps_max) {
+        if !judge(&mut findings, history, &dates, &part, steps_max) {
             unexplained.extend(&part.paths);
         }
     }
     for part in spanning(history) {
         // That it has no order is known already, and at which register.
         if part.paths.is_disjoint(&unexplained) {
-            judge(&mut findings, history, hints, &part, steps_max);
+            judge(&mut findings, history, &dates, &part, steps_max);
         }
     }
     sync::check(history, &mut findings);
     findings
 }
 
-fn judge(findings: &mut Findings, history: &CoordinatorHistory, hints: &Hints, part: &Part, steps_max: u64) -> bool {
-    let verdict = Search::new(&part.steps, hints, steps_max).run();
+fn judge(findings: &mut Findings, history: &CoordinatorHistory, dates: &Dates, part: &Part, steps_max: u64) -> bool {
+    let verdict = Search::new(&part.steps, dates, steps_max).run();
     let ends = |op: &OpId| history.operations[*op as usize].completed_ns;
     let shown = match &verdict {
         Linearizable::No { stuck_at, .. } => stuck_at.iter().filter_map(ends).min(),
@@ -156,7 +165,7 @@ mod tests {
     use crate::history::coordinator::{Answer, Call, Refusal, Write};
 
     fn judge(script: &Script) -> Findings {
-        check(&script.history, &Hints::new(), 100_000)
+        check(&script.history, &Hints::default(), 100_000)
     }
 
     #[test]
@@ -288,7 +297,7 @@ mod tests {
             script.ok(1, 100, set(0, client, None), Answer::Refused(Refusal::BadVersion), 1);
             script.unknown(1, create(0, client + 100));
         }
-        let findings = check(&script.history, &Hints::new(), 3);
+        let findings = check(&script.history, &Hints::default(), 3);
         assert_eq!(findings.violated, 1);
         assert!(findings.violations[0].evidence.contains("undecided"), "{:?}", findings.violations);
     }
@@ -307,6 +316,6 @@ mod tests {
             version += 1;
             script.ok(at + 6, at + 8, Call::SyncRead(0), value(version, round), 1 + round as i64);
         }
-        assert!(check(&script.history, &Hints::new(), 200_000).passed());
+        assert!(check(&script.history, &Hints::default(), 200_000).passed());
     }
 }

@@ -78,7 +78,7 @@ pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &Coordinat
 #[must_use]
 pub fn check_coordinator(history: &CoordinatorHistory, committed: &snapshot_read::Committed) -> Vec<Findings> {
     vec![
-        linearizability::check(history, &committed.written_at(), linearizability::STEPS_MAX),
+        linearizability::check(history, &committed.hints(), linearizability::STEPS_MAX),
         snapshot_read::check(history, committed),
         session_order::check(history),
     ]

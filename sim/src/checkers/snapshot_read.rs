@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use wyrdlog::base::ids::Zxid;
 
-use super::linearizability::describe;
+use super::linearizability::{Hints, describe};
 use crate::history::coordinator::{Answer, Call, CoordinatorHistory, PathIndex, Register};
 use crate::verdict::{Findings, Property};
 
@@ -23,16 +23,20 @@ impl Committed {
         self.changes.insert((path, zxid), state);
     }
 
-    /// Where each value came to be, by the zxid of the change.
+    /// Where each value came to be, and where registers were deleted, by the zxid of the change.
     #[must_use]
-    pub fn written_at(&self) -> BTreeMap<u64, Zxid> {
-        let mut written = BTreeMap::new();
-        for ((_, zxid), state) in &self.changes {
+    pub fn hints(&self) -> Hints {
+        let mut hints = Hints::default();
+        let mut version = 0;
+        for ((path, zxid), state) in &self.changes {
             if let Some(register) = state {
-                written.entry(register.value).or_insert(*zxid);
+                version = register.version;
+                hints.written.entry(register.value).or_insert(*zxid);
+            } else {
+                hints.removed.entry(*path).or_default().insert(*zxid, version);
             }
         }
-        written
+        hints
     }
 
     /// The state of `path` at `zxid`.

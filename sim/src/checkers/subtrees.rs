@@ -71,6 +71,7 @@ fn judge<'h>(history: &'h SubtreesHistory, met: &ClusterHistory) -> Judge<'h> {
     let mut judge = Judge {
         history,
         calm: met.first_led_ns.map_or(Vec::new(), |led_ns| met.calm(led_ns + YOUNG_NS)),
+        cut_ns: met.cut.iter().filter(|(_, node)| met.ensemble.contains(node)).map(|(at_ns, _)| *at_ns).collect(),
         findings: Findings::new(Property::AnswersByProtocol),
         judged: Vec::new(),
     };
@@ -89,6 +90,8 @@ struct Judge<'h> {
     history: &'h SubtreesHistory,
     /// Stretches in which nothing is disturbed.
     calm: Vec<(u64, u64)>,
+    /// When a machine of the ensemble lost power: what it was connected to is not told that it is gone.
+    cut_ns: Vec<u64>,
     findings: Findings,
     judged: Vec<Judged>,
 }
@@ -148,10 +151,12 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a stretch in which nothing is disturbed was long enough for an answer, between then and then.
+    /// Whether a stretch in which nothing is disturbed was long enough for an answer, between then and then, and
+    /// whoever owes it was not gone without a word (`swarm` seed 1412).
     fn had_time(&self, since_ns: u64, ended_ns: u64) -> bool {
         let is_long = |(from_ns, to_ns): &(u64, u64)| since_ns.max(*from_ns) + ANSWERS_NS <= ended_ns.min(*to_ns);
-        self.calm.iter().any(is_long)
+        let was_cut = self.cut_ns.iter().any(|at_ns| (since_ns..=ended_ns).contains(at_ns));
+        !was_cut && self.calm.iter().any(is_long)
     }
 
     /// When the server's first frame came.

@@ -20,7 +20,7 @@ use crate::engine::{SimRuntime, View};
 use crate::scenario::{Phases, Plan};
 
 /// In the liveness phase every client asks at least this often, however small the workload is.
-const HEALED_PAUSE_MAX: Duration = Duration::from_millis(400);
+const HEALED_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// How fast one client asks, and until when.
 #[derive(Clone, Copy, Debug)]

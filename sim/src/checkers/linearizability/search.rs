@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wyrdlog::base::ids::Zxid;
 
-use super::Hints;
+use super::dates::Dates;
 use super::projection::Step;
 use crate::history::OpId;
 use crate::history::coordinator::{Answer, Call, CoordinatorOp, PathIndex, Refusal, Register, Write};
@@ -85,7 +85,7 @@ pub(super) enum Linearizable {
 /// A call or its return, in a doubly linked list over indices: entry 2i calls operation i of the
 /// steps, entry 2i + 1 returns it. The list's head is entry `2 * calls.len()`.
 pub(super) struct Search<'h> {
-    hints: &'h Hints,
+    dates: &'h Dates,
     steps: &'h [Step],
     next: Vec<u32>,
     previous: Vec<u32>,
@@ -98,18 +98,10 @@ pub(super) struct Search<'h> {
 enum Likely {
     /// At this zxid, behind the write at it if it is a read.
     At(Zxid, bool),
-    /// At any time, or never.
-    Any,
+    /// At this zxid or at another.
+    Perhaps(Zxid),
     /// Never, as far as is known.
     Never,
-}
-
-/// The value that a write leaves, if it leaves one.
-fn written(write: &Write) -> Option<u64> {
-    match *write {
-        Write::Create { value, .. } | Write::Set { value, .. } => Some(value),
-        Write::Delete { .. } | Write::Check { .. } => None,
-    }
 }
 
 /// One choice of a search: what could come next at this point, and which of it was taken.
@@ -121,7 +113,7 @@ struct Choice {
 }
 
 impl<'h> Search<'h> {
-    pub(super) fn new(steps: &'h [Step], hints: &'h Hints, steps_max: u64) -> Self {
+    pub(super) fn new(steps: &'h [Step], dates: &'h Dates, steps_max: u64) -> Self {
         let operation = |at: usize| &steps[at].operation;
         // A call precedes a return at the same instant: the two then count as concurrent.
         let mut order: Vec<(u64, bool, u32)> = Vec::with_capacity(steps.len() * 2);
@@ -141,7 +133,7 @@ impl<'h> Search<'h> {
         next[last as usize] = head;
         previous[head as usize] = last;
         let unexplained = (0..steps.len()).filter(|at| operation(*at).reply().is_some()).count();
-        Search { hints, steps, next, previous, unexplained, steps_max }
+        Search { dates, steps, next, previous, unexplained, steps_max }
     }
 
     fn operation(&self, entry: u32) -> &'h CoordinatorOp {
@@ -194,9 +186,8 @@ impl<'h> Search<'h> {
         Linearizable::Yes
     }
 
-    /// The calls that could come next, the most likely last: the one with the lowest zxid; then
-    /// those of which nobody knows, which have taken effect if the first does not fit; then the
-    /// others by zxid; then those whose values never came to be.
+    /// The calls that could come next, the most likely last: the one with the lowest zxid; then those whose zxid is
+    /// guessed, if that does not fit; then the others by zxid; then those that seem to have had no effect.
     ///
     /// Where one fits that changes nothing there is no other choice: in whatever order explains the rest, it may as
     /// well come here.
@@ -210,7 +201,10 @@ impl<'h> Search<'h> {
         while entry != head && is_call(entry) {
             match self.likely(entry) {
                 Likely::At(zxid, is_read) => dated.push((zxid, is_read, entry)),
-                Likely::Any => open.push(entry),
+                Likely::Perhaps(zxid) => {
+                    dated.push((zxid, false, entry));
+                    open.push(entry);
+                }
                 Likely::Never => left.push(entry),
             }
             entry = self.next[entry as usize];
@@ -235,7 +229,7 @@ impl<'h> Search<'h> {
         })
     }
 
-    /// Where the operation took effect, by its reply or by what it wrote.
+    /// Where the operation took effect, by its reply or by its date.
     fn likely(&self, entry: u32) -> Likely {
         let operation = self.operation(entry);
         let call = &operation.call.call;
@@ -243,17 +237,11 @@ impl<'h> Search<'h> {
             // A read shows the write at its own zxid.
             return Likely::At(reply.zxid, !matches!(call, Call::Write(_) | Call::Multi(_)));
         }
-        let writes = match call {
-            Call::Write(write) => std::slice::from_ref(write),
-            Call::Multi(writes) => writes.as_slice(),
-            Call::SyncRead(_) | Call::Read(_) | Call::SyncChildren(_) => &[],
-        };
-        let mut values = writes.iter().filter_map(written).peekable();
-        if values.peek().is_none() {
-            return Likely::Any;
+        match self.dates.get(&self.steps[entry as usize / 2].op) {
+            Some(date) if date.is_guessed => Likely::Perhaps(date.zxid),
+            Some(date) => Likely::At(date.zxid, false),
+            None => Likely::Never,
         }
-        let at = values.find_map(|value| self.hints.get(&value));
-        at.map_or(Likely::Never, |zxid| Likely::At(*zxid, false))
     }
 
     /// Whether the operation may take effect now. One of unknown outcome that changes nothing is

@@ -11,6 +11,7 @@ use wyrdlog::wire::zookeeper::{
 use super::*;
 use crate::history::cluster::Disturbance;
 use crate::history::subtrees::{BadHello, Connection, Odd};
+use crate::observed::Node;
 
 const S: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
@@ -388,12 +389,14 @@ fn silence_and_hanging_up_are_wrong_only_where_nothing_disturbs() {
 
 #[test]
 fn what_was_asked_under_faults_is_answered_once_they_are_over_or_the_connection_ends() {
-    let waits = |step: Step| {
-        let mut met = met();
+    let waits = |step: Step, cut: Vec<(u64, Node)>| {
+        let mut met = ClusterHistory { ensemble: vec![Node(1)], cut, ..met() };
         met.disturbances.push(Disturbance { from_ns: 9 * S, to_ns: 14 * S, nodes: Vec::new() });
         check(&Script::rooted().sends(set("", -1)).after(8 * S).step(step).history, &met).violated
     };
-    assert_eq!([waits(Step::GaveUp), waits(Step::Closed)], [1, 0]);
+    assert_eq!([waits(Step::GaveUp, Vec::new()), waits(Step::Closed, Vec::new())], [1, 0]);
+    let cut = |node| waits(Step::GaveUp, vec![(13 * S, Node(node))]);
+    assert_eq!([cut(1), cut(2)], [0, 1], "a server whose machine loses power tells nobody");
 }
 
 #[test]
