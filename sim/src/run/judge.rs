@@ -359,6 +359,13 @@ impl Driver<'_> {
         AfterHealing {
             healed_ns,
             bound_ns: self.bound_ns(),
+            stopped_ns: watcher
+                .cluster
+                .ended
+                .iter()
+                .map(|(at_ns, _)| *at_ns)
+                .filter(|at_ns| *at_ns > healed_ns)
+                .collect(),
             load_ends_ns,
             seen_ns: self.cluster.simulation.now_ns(),
             completed,
