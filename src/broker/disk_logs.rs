@@ -19,8 +19,11 @@ use crate::controller::metadata::TopicSettings;
 use crate::log::names::{parse_partition_directory, partition_directory};
 use crate::log::{Completed, Log, LogConfig, LogError, Opened};
 use crate::replication::{EpochStart, LeaderEpochs, Recovered, Replica, ReplicaConfig};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, join_all};
 
+/// So many logs are opened at once: a start waits for the device several times for each that has to be written again,
+/// and devices do several things at a time (`num.recovery.threads.per.data.dir`).
+const OPENED_AT_ONCE: usize = 8;
 /// How the directory of a log ends that is being removed.
 const REMOVED_SUFFIX: &str = "-delete";
 
@@ -49,17 +52,26 @@ impl<R: Runtime> DiskLogs<R> {
         let entries = runtime.list(&root).map_err(io_error(&root, "list"))?;
         let mut unopened = BTreeMap::new();
         let mut is_whole = stopped_cleanly || same_boot;
+        let mut names = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.is_directory) {
             if entry.name.ends_with(REMOVED_SUFFIX) {
                 let path = root.join(&entry.name);
                 runtime.remove_directory(&path).map_err(io_error(&path, "remove"))?;
-            } else if let Some(name) = parse_partition_directory(&entry.name) {
+            } else {
+                names.extend(parse_partition_directory(&entry.name));
+            }
+        }
+        for some in names.chunks(OPENED_AT_ONCE) {
+            let open = |name| {
                 let config = LogConfig { plants: shared.plants, ..LogConfig::new(shared.config.durability) };
-                let (log, opened) = open_log(&shared, &name, None, config).await?;
+                open_log(&shared, name, None, config)
+            };
+            for (name, opening) in some.iter().zip(join_all(some.iter().map(open)).await) {
+                let (log, opened) = opening?;
                 // Without a power cut a tail is torn only where a write was interrupted, which counted for
                 // nothing. What is cut besides was damaged, and may have counted.
                 is_whole &= !opened.damaged_tail && !opened.durable_point_missing;
-                unopened.insert(name, Found { log, opened });
+                unopened.insert(name.clone(), Found { log, opened });
             }
         }
         let checkpointed = checkpoint::read(runtime, &root).await?;

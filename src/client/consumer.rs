@@ -7,10 +7,7 @@
 //! nothing. Fetches are sessionless.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -24,7 +21,7 @@ use super::subscription::Subscription;
 use crate::base::event;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::message;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, join_all};
 use crate::wire::kafka::fetch::{FetchResponse, FetchedPartition, FetchedTopic};
 use crate::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic};
 use crate::wire::kafka::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -546,24 +543,4 @@ fn fetch_request(
         session_epoch: -1,
         topics: topics.into_iter().map(topic).collect(),
     }))
-}
-
-/// Runs all at once and gives their results in order.
-async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    poll_fn(move |context| {
-        for (future, output) in futures.iter_mut().zip(&mut outputs) {
-            if output.is_none()
-                && let Poll::Ready(ready) = future.as_mut().poll(context)
-            {
-                *output = Some(ready);
-            }
-        }
-        if outputs.iter().any(Option::is_none) {
-            return Poll::Pending;
-        }
-        Poll::Ready(outputs.iter_mut().filter_map(Option::take).collect())
-    })
-    .await
 }

@@ -235,6 +235,14 @@ mod tests {
         }
     }
 
+    /// Proposals that are under way when the limit is passed still have numbers of their own.
+    #[test]
+    fn the_counter_ends_long_before_it_would_begin_anew() {
+        let Limits { zxid_counter_max, uncommitted_entries_max, .. } = Limits::default();
+        assert_eq!(u32::MAX - zxid_counter_max, 1_000_000);
+        assert!(uncommitted_entries_max < 1_000_000);
+    }
+
     #[test]
     fn an_impossible_configuration_is_refused() {
         assert_eq!(voters(&[]), Err(BadConfig::EnsembleSize(0)));

@@ -66,7 +66,8 @@ fn first_state(live: &Liveness, replicas: Vec<BrokerId>) -> Result<PartitionStat
     let distinct: BTreeSet<_> = replicas.iter().copied().collect();
     let in_sync: Vec<InSyncReplica> = distinct.iter().filter_map(|broker| live.available(*broker)).collect();
     let leader = replicas.iter().copied().find(|broker| live.available(*broker).is_some());
-    if distinct.len() != replicas.len() || leader.is_none() || in_sync.len() != replicas.len() {
+    // Of a broker that is named twice there is one among them.
+    if leader.is_none() || in_sync.len() != replicas.len() {
         return Err(Refusal::InvalidAssignment);
     }
     Ok(PartitionState {

@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_has_gone_is_not_known_any_more() {
+        let mut cache = MetadataCache::default();
+        let own = BrokerEpoch(7);
+        cache.apply(own, &update(1, 0, snapshot()));
+        cache.apply(own, &update(1, 1, delta()));
+        assert!(cache.metadata().brokers.contains_key(&BrokerId(2)));
+        let gone = Arc::new(vec![MetadataChange::Broker { broker: BrokerId(2), now: None }]);
+        cache.apply(own, &update(1, 2, MetadataContent::Delta(gone)));
+        assert!(!cache.metadata().brokers.contains_key(&BrokerId(2)));
+    }
+
+    #[test]
     fn an_update_is_applied_once() {
         let mut cache = MetadataCache::default();
         let own = BrokerEpoch(7);

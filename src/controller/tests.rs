@@ -347,6 +347,10 @@ fn a_broker_that_leaves_in_order_leads_nothing_before_it_is_answered() {
     assert_eq!(summary(&shell.state()), (Some(2), 1, vec![2, 3], vec![]));
     let back = shell.propose(&[member(1, 0), member(2, 0), member(3, 0)]);
     assert_eq!(back, Err(Refusal::Ineligible(vec![BrokerId(1)])));
+    for (broker, start) in [(1, 9), (9, 0)] {
+        let request = Request::ControlledShutdown { broker: BrokerId(broker), broker_epoch: epoch(broker, start) };
+        assert_eq!(shell.request(request), Err(Refusal::StaleBrokerEpoch), "{broker} does not run as {start}");
+    }
 }
 
 #[test]
@@ -482,7 +486,11 @@ fn a_topic_that_cannot_be_is_refused() {
     assert_eq!(create("u", spread(1, 4)), Err(Refusal::InvalidReplicationFactor { wanted: 4, live: 3 }));
     assert_eq!(create("u", spread(0, 1)), Err(Refusal::InvalidPartitions(PARTITIONS_PER_REQUEST_MAX)));
     let twice = Assignment::Explicit(vec![vec![BrokerId(1), BrokerId(1)]]);
-    assert_eq!(create("u", twice), Err(Refusal::InvalidAssignment));
+    let none = Assignment::Explicit(vec![Vec::new()]);
+    let unknown = Assignment::Explicit(vec![vec![BrokerId(1), BrokerId(9)]]);
+    for assignment in [twice, none, unknown] {
+        assert_eq!(create("u", assignment), Err(Refusal::InvalidAssignment));
+    }
 }
 
 #[test]

@@ -485,10 +485,22 @@ fn missing_or_damaged_indexes_and_checkpoints_are_rebuilt_from_the_batches() {
 }
 
 #[test]
+fn a_producer_that_was_silent_for_long_is_forgotten() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    append(&mut log, 1, &Recipe { producer: Some((5, 1, 0)), base_timestamp: 1_000, ..Recipe::default() });
+    log.expire_producers(1_400, 500);
+    assert!(log.producers().get(ProducerId(5)).is_some());
+    log.expire_producers(2_000, 500);
+    assert!(log.producers().get(ProducerId(5)).is_none());
+}
+
+#[test]
 fn an_epoch_that_never_had_a_record_is_forgotten_on_the_disk_too() {
     let disk = TestDisk::default();
     let mut log = open(&disk);
     fill(&mut log, 1, 3);
+    sync(&mut log);
     log.start_epoch(LeaderEpoch(5));
     sync(&mut log);
     assert_eq!(open(&disk).epochs().len(), 2);

@@ -12,6 +12,7 @@
 //! nothing is observed, so that no destructor can send a byte, write a marker or tell a story.
 
 pub mod disk;
+pub mod join;
 pub mod network;
 pub mod outbox;
 pub mod select;
@@ -26,6 +27,7 @@ use crate::base::event::Event;
 use crate::base::time::Instant;
 
 pub use disk::{Disk, Entry, File, OpenMode};
+pub use join::join_all;
 pub use network::{Listener, Network, Stream, StreamReader, StreamWriter};
 pub use outbox::Outbox;
 pub use select::{Either, select};

@@ -48,6 +48,7 @@ fn text(message: String) -> StrBytes {
     StrBytes::from(message.as_str())
 }
 
+/// How long a request waits for its topics: as long as it says, within bounds.
 fn patience(timeout_ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX)
 }
@@ -439,4 +440,15 @@ async fn await_metadata<R: Runtime>(
     };
     // What is not known in time is found by asking again.
     let _ = timeout_at(&plane.shared.runtime, deadline, wait).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_waits_as_long_as_it_says_and_never_longer_than_the_limit() {
+        let waits = [-1, 0, 250, i32::MAX].map(patience);
+        assert_eq!(waits, [Duration::ZERO, Duration::ZERO, Duration::from_millis(250), TIMEOUT_MAX]);
+    }
 }
