@@ -218,6 +218,9 @@ impl Watcher {
         if let FaultNote::PowerLost(nodes) = &note {
             self.cluster.cut.extend(nodes.iter().map(|node| (time_ns, *node)));
         }
+        if let FaultNote::DiskLost(node) = &note {
+            self.cluster.swapped.push((time_ns, *node));
+        }
         self.struck.push((time_ns, note.clone()));
         match &note {
             FaultNote::Rotted { node, .. } => drop(self.spoilt.insert(*node)),

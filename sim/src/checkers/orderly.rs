@@ -6,7 +6,8 @@
 //!
 //! When a process was told and had ended, and when power was cut, are facts of the world; what a broker says of its
 //! logs is the claim. False positives avoided: one that was told to stop may have synced everything before the cut;
-//! a registration whose answer was lost is followed by another that continues it (`swarm` seed 121).
+//! a registration whose answer was lost is followed by another that continues it (`swarm` seed 121); an old copy of a
+//! disk tells of the life that it was copied from (seed 88).
 
 use crate::history::cluster::ClusterHistory;
 use crate::observed::{Left, Node, seconds};
@@ -44,7 +45,8 @@ fn claims(met: &ClusterHistory) -> Findings {
         let between = |when_ns: u64, whom: Node| whom == one.node && when_ns > before.time_ns && when_ns < one.time_ns;
         let cut = met.cut.iter().find(|(cut_ns, whom)| between(*cut_ns, *whom));
         let was_told = met.told.iter().any(|left| between(left.told_ns, left.node));
-        let Some((cut_ns, _)) = cut.filter(|_| !was_told) else { continue };
+        let has_another = met.swapped.iter().any(|(at_ns, whom)| between(*at_ns, *whom));
+        let Some((cut_ns, _)) = cut.filter(|_| !was_told && !has_another) else { continue };
         findings.check(one.written_since > before.broker_epoch, one.time_ns, [], || {
             format!(
                 "{} registered at {} as one that had lost nothing since incarnation {}, although it lost power at {} as incarnation {}, or after",
@@ -111,6 +113,8 @@ mod tests {
         assert_eq!(violated(&ClusterHistory { told, ..cut(7) }), [0, 0]);
         let of_another = ClusterHistory { cut: vec![(5 * S, Node(2))], ..cut(7) };
         assert_eq!(violated(&of_another), [0, 0]);
+        let copied = ClusterHistory { swapped: vec![(5 * S, Node(1))], ..cut(3) };
+        assert_eq!(violated(&copied), [0, 0]);
         let unregistered = ClusterHistory { registered: vec![registered(9 * S, 9, 7)], ..cut(7) };
         assert_eq!(violated(&unregistered), [0, 0]);
     }

@@ -76,6 +76,8 @@ pub struct ClusterHistory {
     pub told: Vec<Left>,
     /// When machines lost power, with all that ran on them.
     pub cut: Vec<(u64, Node)>,
+    /// When machines were given another disk.
+    pub swapped: Vec<(u64, Node)>,
     /// When brokers registered, and what each said of its logs.
     pub registered: Vec<Registered>,
     /// When all faults were over, and when the run ended.
