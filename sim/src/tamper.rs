@@ -705,11 +705,13 @@ fn stall_replica(entries: &mut Vec<Entry>, draw: &mut Draw) -> Option<()> {
         else {
             continue;
         };
-        // Every other replica appended the last exposed batch, and at least two members are needed.
+        // Every other replica appended the last exposed batch, and at least two members are needed. One that has
+        // appended more by then would have a hole instead, which is another property's.
+        let mut seen = BTreeSet::new();
         let needed = entries[..at].iter().enumerate().rev().find(|(_, entry)| {
             append_at(entry).is_some_and(|(append, batch)| {
                 let here = partition_of(append) == Some(partition) && append.node != observed.node;
-                here && batch.last_offset + 1 == *high_watermark
+                here && seen.insert(append.node) && batch.last_offset + 1 == *high_watermark
             })
         });
         let all_members = maximal_in_sync.len() >= 3;
