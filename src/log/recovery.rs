@@ -88,7 +88,7 @@ struct Recovery<D: Disk> {
 impl<D: Disk + Clone + 'static> Log<D> {
     /// Opens the log of `partition` in `log_directory`, or creates it. `topic_id` is noted in a new
     /// log and held against an old one. To find damage below the durable point is an error, and
-    /// the log is left as it is.
+    /// nothing below that point is touched.
     pub async fn open(
         disk: D,
         log_directory: &Path,
