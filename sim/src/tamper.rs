@@ -18,10 +18,10 @@ use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::TopicPartition;
 
 use crate::checkers::availability::{self, AfterHealing};
+use crate::checkers::committed::Committed;
 use crate::checkers::protocol as checkers_of_protocol;
 use crate::checkers::replay_equals_live::{self, Replays};
 use crate::checkers::right_refusal::{self, Nodes};
-use crate::checkers::snapshot_read::Committed;
 use crate::checkers::subtrees as checkers_of_subtrees;
 use crate::checkers::topics as checkers_of_topics;
 use crate::checkers::{

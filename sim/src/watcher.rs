@@ -18,9 +18,9 @@ use wyrdlog::base::plants::Plant;
 use wyrdlog::broker::cluster::znodes;
 use wyrdlog::wire::kafka::ErrorCode;
 
+use crate::checkers::committed::Committed;
 use crate::checkers::replay_equals_live::{Rebuilt, Replays};
 use crate::checkers::right_refusal::Nodes;
-use crate::checkers::snapshot_read::Committed;
 use crate::coordinator_disk::state_on;
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};

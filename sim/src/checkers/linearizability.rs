@@ -15,10 +15,9 @@ mod projection;
 mod search;
 mod sync;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use wyrdlog::base::ids::Zxid;
-
+use super::committed::Committed;
 use crate::history::OpId;
 use crate::history::coordinator::{CoordinatorHistory, PathIndex};
 use crate::observed::seconds;
@@ -30,22 +29,13 @@ use search::{Linearizable, Search};
 /// The most steps that one history's search may take. Each may keep a memo of some 300 bytes.
 pub const STEPS_MAX: u64 = 400_000;
 
-/// What the state machine's own record says of registers. It suggests what to try first and
-/// proves nothing: a search without it gives the same verdict, later.
-#[derive(Clone, Debug, Default)]
-pub struct Hints {
-    /// Where values came to be.
-    pub written: BTreeMap<u64, Zxid>,
-    /// Where each register was deleted, and in which version.
-    pub removed: BTreeMap<PathIndex, BTreeMap<Zxid, i32>>,
-}
-
-/// Searches an order for every register, and for every group of registers that have one each.
+/// Searches an order for every register, and for every group of registers that have one each. The record of committed
+/// changes suggests what to try first and proves nothing: a search without it gives the same verdict, later.
 #[must_use]
-pub fn check(history: &CoordinatorHistory, hints: &Hints, steps_max: u64) -> Findings {
+pub fn check(history: &CoordinatorHistory, committed: &Committed, steps_max: u64) -> Findings {
     let mut findings = Findings::new(Property::Linearizability);
     let mut unexplained: BTreeSet<PathIndex> = BTreeSet::new();
-    let dates = dates::dates(history, hints);
+    let dates = dates::dates(history, committed);
     for part in by_path(history) {
         if !judge(&mut findings, history, &dates, &part, steps_max) {
             unexplained.extend(&part.paths);
@@ -122,7 +112,7 @@ pub(crate) mod examples {
     use super::*;
     use crate::history::Outcome;
     use crate::history::coordinator::{Answer, Call, Register, Reply, Write};
-    use wyrdlog::base::ids::SessionId;
+    use wyrdlog::base::ids::{SessionId, Zxid};
 
     pub struct Script {
         pub history: CoordinatorHistory,
@@ -165,7 +155,7 @@ mod tests {
     use crate::history::coordinator::{Answer, Call, Refusal, Write};
 
     fn judge(script: &Script) -> Findings {
-        check(&script.history, &Hints::default(), 100_000)
+        check(&script.history, &Committed::default(), 100_000)
     }
 
     #[test]
@@ -297,7 +287,7 @@ mod tests {
             script.ok(1, 100, set(0, client, None), Answer::Refused(Refusal::BadVersion), 1);
             script.unknown(1, create(0, client + 100));
         }
-        let findings = check(&script.history, &Hints::default(), 3);
+        let findings = check(&script.history, &Committed::default(), 3);
         assert_eq!(findings.violated, 1);
         assert!(findings.violations[0].evidence.contains("undecided"), "{:?}", findings.violations);
     }
@@ -316,6 +306,6 @@ mod tests {
             version += 1;
             script.ok(at + 6, at + 8, Call::SyncRead(0), value(version, round), 1 + round as i64);
         }
-        assert!(check(&script.history, &Hints::default(), 200_000).passed());
+        assert!(check(&script.history, &Committed::default(), 200_000).passed());
     }
 }

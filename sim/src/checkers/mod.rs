@@ -11,6 +11,7 @@ pub mod aborted_read;
 pub mod availability;
 pub mod broker_refusal;
 pub mod calm;
+pub mod committed;
 pub mod duplicate;
 pub mod failover;
 pub mod inconsistent_offsets;
@@ -76,9 +77,9 @@ pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &Coordinat
 
 /// Every checker of the coordinator's history. `committed` is the state machine's own record.
 #[must_use]
-pub fn check_coordinator(history: &CoordinatorHistory, committed: &snapshot_read::Committed) -> Vec<Findings> {
+pub fn check_coordinator(history: &CoordinatorHistory, committed: &committed::Committed) -> Vec<Findings> {
     vec![
-        linearizability::check(history, &committed.hints(), linearizability::STEPS_MAX),
+        linearizability::check(history, committed, linearizability::STEPS_MAX),
         snapshot_read::check(history, committed),
         session_order::check(history),
     ]

@@ -1,51 +1,11 @@
 //! *snapshot-read*: each plain read of the coordinator equals the state at its reply's zxid.
 //!
-//! The state at a zxid comes from the state machine's own record of committed changes, which
-//! `state_machine_safety` has shown to be the same on all servers.
+//! The state at a zxid comes from the state machine's own record of committed changes.
 
-use std::collections::BTreeMap;
-
-use wyrdlog::base::ids::Zxid;
-
-use super::linearizability::{Hints, describe};
-use crate::history::coordinator::{Answer, Call, CoordinatorHistory, PathIndex, Register};
+use super::committed::Committed;
+use super::linearizability::describe;
+use crate::history::coordinator::{Answer, Call, CoordinatorHistory};
 use crate::verdict::{Findings, Property};
-
-/// What every register was, from each change on.
-#[derive(Clone, Debug, Default)]
-pub struct Committed {
-    changes: BTreeMap<(PathIndex, Zxid), Option<Register>>,
-}
-
-impl Committed {
-    /// Records that `path` is `state` from `zxid` on. Recording a change twice is harmless.
-    pub fn record(&mut self, path: PathIndex, zxid: Zxid, state: Option<Register>) {
-        self.changes.insert((path, zxid), state);
-    }
-
-    /// Where each value came to be, and where registers were deleted, by the zxid of the change.
-    #[must_use]
-    pub fn hints(&self) -> Hints {
-        let mut hints = Hints::default();
-        let mut version = 0;
-        for ((path, zxid), state) in &self.changes {
-            if let Some(register) = state {
-                version = register.version;
-                hints.written.entry(register.value).or_insert(*zxid);
-            } else {
-                hints.removed.entry(*path).or_default().insert(*zxid, version);
-            }
-        }
-        hints
-    }
-
-    /// The state of `path` at `zxid`.
-    #[must_use]
-    pub fn at(&self, path: PathIndex, zxid: Zxid) -> Option<Register> {
-        let before = self.changes.range((path, Zxid(i64::MIN))..=(path, zxid));
-        before.last().and_then(|(_, state)| *state)
-    }
-}
 
 /// Compares every plain read with the record.
 #[must_use]
@@ -64,8 +24,11 @@ pub fn check(history: &CoordinatorHistory, committed: &Committed) -> Findings {
 
 #[cfg(test)]
 mod tests {
+    use wyrdlog::base::ids::Zxid;
+
     use super::super::linearizability::examples::{Script, value};
     use super::*;
+    use crate::history::coordinator::Register;
 
     fn committed() -> Committed {
         let mut committed = Committed::default();

@@ -10,10 +10,10 @@ use crate::history::OpId;
 use crate::history::coordinator::{Answer, Call, CoordinatorOp, PathIndex, Refusal, Register, Write};
 
 /// The registers that exist; the state that operations are replayed on.
-type State = BTreeMap<PathIndex, Register>;
+pub(super) type State = BTreeMap<PathIndex, Register>;
 
 /// Replays `call` on `state`: what a register answers, and the change it makes to `state`.
-fn replay(state: &mut State, call: &Call) -> Answer {
+pub(super) fn replay(state: &mut State, call: &Call) -> Answer {
     match call {
         Call::Write(write) => match apply(state, write) {
             Ok(()) => Answer::Done,
@@ -110,6 +110,8 @@ struct Choice {
     left: Vec<u32>,
     /// The call that was taken, and the state before it.
     taken: Option<(u32, State)>,
+    /// Whether there ever was another one. Where there was none, the point that it leads to needs no memo.
+    is_open: bool,
 }
 
 impl<'h> Search<'h> {
@@ -144,8 +146,7 @@ impl<'h> Search<'h> {
     /// that is linearizable is nearly always explained without going back; that they are right is
     /// not believed but checked by the replay.
     pub(super) fn run(mut self) -> Linearizable {
-        let mut memo: BTreeSet<(Vec<u64>, State)> = BTreeSet::new();
-        let mut explained = vec![0u64; self.steps.len().div_ceil(64)];
+        let mut memo: BTreeSet<(Vec<u32>, State)> = BTreeSet::new();
         let mut state = State::new();
         let mut choices = vec![self.choice(&state)];
         let (mut longest, mut stuck_at) = (0, Vec::new());
@@ -155,7 +156,6 @@ impl<'h> Search<'h> {
             let Some(choice) = choices.last_mut() else { return Linearizable::No { longest, stuck_at } };
             if let Some((call, before)) = choice.taken.take() {
                 state = before;
-                flip(&mut explained, call);
                 self.put_back(call);
             }
             let Some(call) = choice.left.pop() else {
@@ -174,13 +174,12 @@ impl<'h> Search<'h> {
             if !self.fits(call, &mut after, &state) {
                 continue;
             }
-            flip(&mut explained, call);
-            if !memo.insert((explained.clone(), after.clone())) {
-                flip(&mut explained, call);
+            self.lift(call);
+            if choice.is_open && !memo.insert((self.frontier(), after.clone())) {
+                self.put_back(call);
                 continue;
             }
             choice.taken = Some((call, std::mem::replace(&mut state, after)));
-            self.lift(call);
             choices.push(self.choice(&state));
         }
         Linearizable::Yes
@@ -193,7 +192,7 @@ impl<'h> Search<'h> {
     /// well come here.
     fn choice(&self, state: &State) -> Choice {
         if let Some(entry) = self.harmless(state) {
-            return Choice { left: vec![entry], taken: None };
+            return Choice { left: vec![entry], taken: None, is_open: false };
         }
         let head = 2 * self.steps.len() as u32;
         let (mut dated, mut open, mut left) = (Vec::new(), Vec::new(), Vec::new());
@@ -214,7 +213,7 @@ impl<'h> Search<'h> {
         left.extend(dated.into_iter().map(|(_, _, entry)| entry));
         left.extend(open);
         left.extend(first.map(|(_, _, entry)| entry));
-        Choice { left, taken: None }
+        Choice { is_open: left.len() > 1, left, taken: None }
     }
 
     /// A call that could come next, whose answer is explained by `state`, and which leaves that as it is.
@@ -273,24 +272,27 @@ impl<'h> Search<'h> {
         self.unexplained += usize::from(self.operation(call).reply().is_some());
     }
 
-    /// The operations that could come next: those invoked before the first return.
-    fn candidates(&self) -> Vec<OpId> {
+    /// The entries before the first return, and that one. It tells what is explained: everything else that was
+    /// asked for before it.
+    fn frontier(&self) -> Vec<u32> {
         let head = 2 * self.steps.len() as u32;
         let mut found = Vec::new();
         let mut entry = self.next[head as usize];
         while entry != head && is_call(entry) {
-            found.push(self.steps[entry as usize / 2].op);
+            found.push(entry);
             entry = self.next[entry as usize];
         }
+        found.push(entry);
         found
+    }
+
+    /// The operations that could come next: those invoked before the first return.
+    fn candidates(&self) -> Vec<OpId> {
+        let calls = self.frontier().into_iter().filter(|entry| is_call(*entry) && *entry < 2 * self.steps.len() as u32);
+        calls.map(|entry| self.steps[entry as usize / 2].op).collect()
     }
 }
 
 fn is_call(entry: u32) -> bool {
     entry.is_multiple_of(2)
-}
-
-fn flip(bits: &mut [u64], entry: u32) {
-    let at = entry as usize / 2;
-    bits[at / 64] ^= 1 << (at % 64);
 }
