@@ -256,6 +256,12 @@ impl Watcher {
         }
     }
 
+    /// Whether bytes of the disk of `node` have rotted.
+    #[must_use]
+    pub fn is_spoilt(&self, node: Node) -> bool {
+        self.spoilt.contains(&node)
+    }
+
     /// What the disk of a server, which has applied entry `applied`, makes of the tree.
     pub fn look_at_tree(&mut self, time_ns: u64, node: Node, id: NodeId, applied: u64, view: View) {
         if self.spoilt.contains(&node) {

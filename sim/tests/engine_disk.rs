@@ -287,3 +287,21 @@ fn a_removed_file_is_readable_while_it_is_open_and_then_gone() {
     });
     assert_eq!(simulation.kept()[3..], [0, 0, 0]);
 }
+
+#[test]
+fn a_change_of_a_disk_that_nobody_locked_is_remembered_and_a_read_is_no_change() {
+    let was_changed = |is_locked: bool, is_written: bool| {
+        let (mut simulation, node) = one(1);
+        process(&mut simulation, node, move |runtime| async move {
+            if is_locked {
+                runtime.lock().unwrap();
+            }
+            if is_written {
+                write(&runtime.open("log".as_ref(), OpenMode::Create).unwrap(), 0, b"x").unwrap();
+            }
+            runtime.list("".as_ref()).unwrap();
+        });
+        simulation.view().was_changed_unlocked(node)
+    };
+    assert_eq!([was_changed(true, true), was_changed(false, false), was_changed(false, true)], [false, false, true]);
+}

@@ -45,6 +45,14 @@ impl View {
         world::with(self.world, paths).flatten().unwrap_or_default()
     }
 
+    /// Whether a process ever changed the node's disk without having locked it.
+    #[must_use]
+    pub fn was_changed_unlocked(&self, node: NodeId) -> bool {
+        let changed =
+            |world: &mut world::World| world.nodes.get(node.index()).map(|node| node.disk.was_changed_unlocked);
+        world::with(self.world, changed).flatten().unwrap_or_default()
+    }
+
     /// The bytes that all files of a node's disk have together.
     #[must_use]
     pub fn used_bytes(&self, node: NodeId) -> u64 {

@@ -24,6 +24,7 @@ use crate::invariants::derived_files::verify_derived_files;
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
+use crate::invariants::{litter, one_writer};
 use crate::observed::{FaultNote, Left, Node};
 use crate::occasions::Occasions;
 use crate::scenario::Workload;
@@ -57,6 +58,8 @@ impl Driver<'_> {
         findings.push(self.segments(watcher.invariants.model()));
         let killed: Vec<Node> = watcher.cluster.ended.iter().map(|(_, node)| *node).collect();
         findings.extend(self.derived(watcher.invariants.model(), &killed));
+        findings.extend(self.litter(&watcher));
+        findings.push(self.one_writer());
         findings.push(self.stays_up());
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
@@ -293,6 +296,29 @@ impl Driver<'_> {
         let now_ns = self.cluster.simulation.now_ns();
         let time = (now_ns, self.has_final_reads);
         verify_derived_files(model, disk_of, Path::new(LOG_DIRECTORY), killed, time)
+    }
+
+    /// Asks every disk whether it was changed by a process that had not locked it.
+    fn one_writer(&self) -> Findings {
+        let (view, now_ns) = (self.cluster.view(), self.cluster.simulation.now_ns());
+        let disks =
+            self.cluster.servers().into_iter().map(|node| (node, view.was_changed_unlocked(self.cluster.id(node))));
+        one_writer::check(disks, now_ns)
+    }
+
+    /// Looks for files that nobody has a use for.
+    fn litter(&self, watcher: &super::Watcher) -> Vec<Findings> {
+        if !self.has_final_reads {
+            return Vec::new();
+        }
+        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
+        let now_ns = self.cluster.simulation.now_ns();
+        let is_whole = |node: &Node| self.cluster.is_running(*node) && !watcher.is_spoilt(*node);
+        let coordinators: Vec<Node> = watcher.applied.keys().copied().filter(is_whole).collect();
+        vec![
+            litter::of_logs(watcher.invariants.model(), disk_of, Path::new(LOG_DIRECTORY), now_ns),
+            litter::of_coordinators(&coordinators, disk_of, now_ns),
+        ]
     }
 
     /// Compares the segment files with what was configured.

@@ -24,8 +24,12 @@ impl World {
     ) -> io::Result<()> {
         let now_ns = self.now_ns;
         let disk = &mut self.node_mut(node).disk;
+        let before = disk.names.sequence();
         let result = change(disk, now_ns);
         let sequence = disk.names.sequence();
+        if sequence != before {
+            disk.note_change();
+        }
         disk.write_back_names(now_ns);
         self.trace.mixer.fold(sequence);
         result
@@ -165,6 +169,7 @@ impl SimFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         self.0.runtime.live_io(|world| {
+            world.node_mut(self.0.runtime.node).disk.note_change();
             let result = f(world);
             world.effects.writes_failed += u64::from(result.is_err());
             result

@@ -61,6 +61,8 @@ pub(super) struct Disk {
     names: Names,
     operations: Slab<Operation>,
     locked_by: Option<u32>,
+    /// Whether it was ever changed by a process that had not locked it.
+    pub was_changed_unlocked: bool,
     faults: Vec<Armed>,
     pub faults_struck: u64,
     /// Device times are multiplied by this.
@@ -78,6 +80,7 @@ impl Disk {
             names: Names::default(),
             operations: Slab::default(),
             locked_by: None,
+            was_changed_unlocked: false,
             faults: Vec::new(),
             faults_struck: 0,
             slowness: 1,
@@ -276,6 +279,11 @@ impl Disk {
                 Ok(())
             }
         }
+    }
+
+    /// A process changes files or names.
+    pub fn note_change(&mut self) {
+        self.was_changed_unlocked |= self.locked_by.is_none();
     }
 
     // Bytes.
