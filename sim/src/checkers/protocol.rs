@@ -23,6 +23,7 @@
 mod asked_for;
 mod cluster;
 mod data;
+mod gone;
 mod own_logs;
 #[cfg(test)]
 pub(crate) mod tests;

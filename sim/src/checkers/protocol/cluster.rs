@@ -85,6 +85,9 @@ impl Oracle<'_> {
         holds(&format!("{strange:?} is no broker of this cluster, which are {known:?}"), strange.is_none())?;
         let ids: BTreeSet<i32> = told.iter().map(|(id, ..)| *id).collect();
         same("the number of brokers that are told once", &ids.len(), &told.len())?;
+        let gone = super::gone::gone(self.met, around.exchange);
+        let kept = gone.iter().find(|broker| ids.contains(&broker.0) || controller == broker.0);
+        holds(&format!("{kept:?} is gone, and its registration with it"), kept.is_none())?;
         holds("there is no such controller", controller == -1 || known.iter().any(|(id, ..)| *id == controller))?;
         if !around.is_calm {
             return Ok(());

@@ -320,3 +320,23 @@ fn what_is_no_request_ends_the_connection() {
     assert_eq!([judged(version, unknown()), judged(version, Came::Closed)], [0, 1]);
     assert_eq!(judged(version, frame(1, 0, api_versions(ErrorCode::None))), 1);
 }
+
+#[test]
+fn a_broker_that_is_gone_is_not_told_of_once_the_controller_had_the_time_to_say_so() {
+    let judged = |unregistered_ns: u64, back_ns: u64, other: Option<u64>, brokers: &[i32]| {
+        let mut met = met();
+        let away = |from_ns: u64, to_ns: u64, node| Disturbance { from_ns, to_ns, nodes: vec![node] };
+        let nodes = [2, 3].map(|id| met.brokers[&BrokerId(id)]);
+        met.disturbances = vec![away(30 * S, back_ns, nodes[0])];
+        met.disturbances.extend(other.map(|at_ns| away(at_ns, at_ns + 1, nodes[1])));
+        met.unregistered = vec![(unregistered_ns, BrokerId(2))];
+        let answer = told(topic(|_| ()), brokers);
+        let exchanges = vec![ask(1, 10, metadata("t"), answer)];
+        check(&met, &ProtocolHistory { exchanges, ..history() }).violated
+    };
+    assert_eq!(judged(36 * S, 50 * S, None, &[1, 2, 3]), 1, "it is told of");
+    assert_eq!(judged(36 * S, 50 * S, None, &[1, 3]), 0);
+    assert_eq!(judged(39 * S, 50 * S, None, &[1, 2, 3]), 0, "the controller has just learned of it");
+    assert_eq!(judged(36 * S, 39 * S, None, &[1, 2, 3]), 0, "it is back");
+    assert_eq!(judged(36 * S, 50 * S, Some(38 * S), &[1, 2, 3]), 0, "another was disturbed meanwhile");
+}
