@@ -159,19 +159,34 @@ pub(crate) fn of_body() -> Change {
     Change { operator: "body dropped", form: Form::Body, mutated: "{}".to_owned() }
 }
 
-/// Whether a block does more than assert: what it asserts holds, or somebody panics.
+/// Whether a block does more than assert and tell: what it asserts holds, or somebody panics.
 pub(crate) fn does_something(block: &syn::Block) -> bool {
     block.stmts.iter().any(|statement| match statement {
-        Stmt::Macro(called) => !called.mac.path.segments.iter().any(|one| one.ident.to_string().starts_with("assert")),
+        Stmt::Macro(called) => !called.mac.path.segments.iter().any(|one| {
+            let name = one.ident.to_string();
+            name.starts_with("assert") || name == "tracing"
+        }),
+        Stmt::Expr(Expr::MethodCall(call), _) => !is_told(call),
         _ => true,
     })
+}
+
+/// Whether a call tells an observer of something, which the real runtime writes to its log.
+pub(crate) fn is_told(call: &syn::ExprMethodCall) -> bool {
+    let is_told = |argument: &Expr| match argument {
+        Expr::Call(call) => {
+            matches!(&*call.func, Expr::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Observe"))
+        }
+        _ => false,
+    };
+    call.method == "observe" || call.method == "push" && call.args.iter().any(is_told)
 }
 
 /// Whether `expr` is there for what it does and not for its value.
 fn is_an_action(expr: &Expr) -> bool {
     match expr {
         // It only asserts.
-        Expr::MethodCall(call) if call.method == "check_invariants" => false,
+        Expr::MethodCall(call) if call.method == "check_invariants" || is_told(call) => false,
         Expr::Call(_) | Expr::MethodCall(_) | Expr::Assign(_) => true,
         Expr::Binary(binary) => matches!(
             binary.op,

@@ -1,14 +1,15 @@
 //! The places of a source file that can be mutated, and how.
 //!
 //! Left out: tests, constants (a mutant is switched at run time), what is built for people to read
-//! (`Display` and `Debug`), the arguments of macros, and whatever names a planted bug.
+//! (`Display` and `Debug`), the arguments of macros, what is told to an observer (the real runtime writes it to its
+//! log), and whatever names a planted bug.
 
 use std::ops::Range;
 
 use proc_macro2::LineColumn;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, Stmt};
+use syn::{Attribute, BinOp, Expr, Stmt};
 
 use crate::operators::{self, Change};
 
@@ -201,6 +202,9 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_stmt(&mut self, statement: &'ast Stmt) {
+        if matches!(statement, Stmt::Expr(Expr::MethodCall(call), _) if operators::is_told(call)) {
+            return;
+        }
         if let Some(change) = operators::of_statement(statement) {
             self.offer(statement, change);
         }
@@ -214,11 +218,14 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             }
             return;
         }
+        let has_body = operators::does_something(&branch.then_branch);
+        if !has_body && branch.else_branch.is_none() {
+            return;
+        }
         for change in operators::of_condition(&branch.cond, true) {
             self.offer(&*branch.cond, change);
         }
-        let has_body = operators::does_something(&branch.then_branch);
-        if has_body && branch.else_branch.is_none() && operators::has_let(&branch.cond) {
+        if branch.else_branch.is_none() && operators::has_let(&branch.cond) {
             self.offer(&branch.then_branch, operators::of_body());
         }
         visit::visit_expr_if(self, branch);
@@ -251,6 +258,18 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_expr(&mut self, expr: &'ast Expr) {
+        // Whoever is not a plant's goes on with what stands beside it.
+        if let Expr::Binary(binary) = expr
+            && matches!(binary.op, BinOp::And(_))
+            && asks_for_a_plant(self.source, expr)
+        {
+            for (side, other) in [(&binary.left, &binary.right), (&binary.right, &binary.left)] {
+                if matches!(&**side, Expr::Unary(_)) && asks_for_a_plant(self.source, side) {
+                    self.visit_expr(other);
+                }
+            }
+            return;
+        }
         for change in operators::of_expression(self.source, expr) {
             self.offer(expr, change);
         }
@@ -308,6 +327,8 @@ mod tests {
         assert_eq!(changes("let x = all.iter().any(|one| one.holds);"), ["one.holds -> true", "one.holds -> false"]);
         assert_eq!(changes("let x = match y { z if a => 1, _ => 2 };"), ["a -> true", "a -> false"]);
         assert_eq!(changes("while a { }"), ["a -> false"]);
+        let beside_a_plant = changes("let x = a < b && !plants.is(Plant::Canary);");
+        assert_eq!(beside_a_plant, ["a < b -> a <= b", "a < b -> a >= b"]);
     }
 
     #[test]
@@ -329,6 +350,9 @@ mod tests {
             #[cfg(test)]\nmod tests { fn f() { a < b; } }\n\
             const fn g() -> bool { 1 < 2 }\n\
             fn h() { if plants.is(Plant::Canary) { g(); } }\n\
+            fn j() { let x = a < b && plants.is(Plant::Canary); }\n\
+            fn k() { if a < b { self.observe(|| Event::PlantTaken(if c < d { 1 } else { 2 })); } }\n\
+            fn l() { effects.push(Effect::Observe(Event::Moved { at: a + 1 })); }\n\
             /// Goes on: only a planted bug does.\nfn i() { a < b; }\n\
             fn i(x: [u8; 4 + 4]) { let y = matches!(x, z if a < b); }\n";
         assert_eq!(offer(text).sites, []);
