@@ -22,6 +22,7 @@ use wyrdlog::log::LeaderEpochs;
 use wyrdlog::producer_state::decode_snapshot;
 
 use super::model::{Model, Suffered};
+use super::points::Point;
 use crate::disk_log::DiskView;
 use crate::observed::Node;
 use crate::verdict::{Findings, Property};
@@ -71,9 +72,10 @@ pub fn verify_derived_files<D: DiskView>(
 /// What is looked at, and what is wrong with it.
 type Look = Result<(), String>;
 
-struct Placed {
-    position: u64,
-    header: BatchHeader,
+/// A batch, and where it stands in its file.
+pub(super) struct Placed {
+    pub position: u64,
+    pub header: BatchHeader,
 }
 
 struct Segment {
@@ -128,16 +130,9 @@ impl<D: DiskView> Files<'_, D> {
         self.disk.read(&self.directory.join(name))
     }
 
-    /// A segment up to its first bytes that are no batch.
     fn segment(&self, name: &str) -> Option<Segment> {
         let base = number(name, ".log")?;
-        let bytes = self.read(name)?;
-        let (mut at, mut batches) = (0, Vec::new());
-        while let Some(Ok(header)) = bytes.get(at..).filter(|rest| !rest.is_empty()).map(verify) {
-            batches.push(Placed { position: at as u64, header });
-            at += header.size;
-        }
-        Some(Segment { base, batches })
+        Some(Segment { base, batches: parse_segment(&self.read(name)?) })
     }
 
     fn offset_index(&self, segment: &Segment) -> Look {
@@ -202,7 +197,8 @@ impl<D: DiskView> Files<'_, D> {
         if read.as_ref() != Some(&known) {
             return Err(wrong("is not read as it stands there"));
         }
-        let durable = self.read("durable-point").and_then(|bytes| recovery_point(&bytes)).unwrap_or(0);
+        let durable =
+            self.read("durable-point").and_then(|bytes| Point::read(&bytes)).map_or(0, |point| point.recovery_point);
         let known = &known[..known.partition_point(|(_, start)| *start < durable)];
         for batch in batches.iter().filter(|batch| batch.last_offset() >= self.start) {
             let offset = batch.base_offset.max(self.start);
@@ -267,8 +263,18 @@ struct Producer {
     last: Option<(i32, i64, i32)>,
 }
 
+/// A segment up to its first bytes that are no batch.
+pub(super) fn parse_segment(bytes: &[u8]) -> Vec<Placed> {
+    let (mut at, mut batches) = (0, Vec::new());
+    while let Some(Ok(header)) = bytes.get(at..).filter(|rest| !rest.is_empty()).map(verify) {
+        batches.push(Placed { position: at as u64, header });
+        at += header.size;
+    }
+    batches
+}
+
 /// The number that a file is named after.
-fn number(name: &str, suffix: &str) -> Option<i64> {
+pub(super) fn number(name: &str, suffix: &str) -> Option<i64> {
     let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 20)?;
     digits.parse().ok()
 }
@@ -284,15 +290,6 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(std::array::from_fn(|index| bytes[at + index]))
-}
-
-/// What the newer of the two slots says that is whole, as `src/log/durable_point.rs` lays them out.
-fn recovery_point(bytes: &[u8]) -> Option<i64> {
-    let slot = |at: usize| {
-        let slot = bytes.get(at..at + 40)?;
-        (u32_at(slot, 4) == crc32c(&slot[8..])).then(|| (i64_at(slot, 8), i64_at(slot, 24)))
-    };
-    [0, 512].into_iter().filter_map(slot).max().map(|(_, recovery_point)| recovery_point)
 }
 
 fn parse_epochs(text: &[u8]) -> Option<Vec<(i32, i64)>> {

@@ -25,6 +25,7 @@ pub mod model;
 pub mod nothing_garbage;
 pub mod one_leader_per_epoch;
 pub mod one_writer;
+pub mod points;
 pub mod recovered_prefix;
 pub mod replica_log;
 pub mod retention_justified;

@@ -24,7 +24,7 @@ use crate::invariants::derived_files::verify_derived_files;
 use crate::invariants::model::{Model, Partition, Replica, Role};
 use crate::invariants::nothing_garbage::verify_against_disk;
 use crate::invariants::retention_justified::verify_segments;
-use crate::invariants::{litter, one_writer};
+use crate::invariants::{litter, one_writer, points};
 use crate::observed::{FaultNote, Left, Node};
 use crate::occasions::Occasions;
 use crate::scenario::Workload;
@@ -60,6 +60,7 @@ impl Driver<'_> {
         findings.extend(self.derived(watcher.invariants.model(), &killed));
         findings.extend(self.litter(&watcher));
         findings.push(self.one_writer());
+        findings.push(self.noted(watcher.invariants.model()));
         findings.push(self.stays_up());
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
@@ -296,6 +297,17 @@ impl Driver<'_> {
         let now_ns = self.cluster.simulation.now_ns();
         let time = (now_ns, self.has_final_reads);
         verify_derived_files(model, disk_of, Path::new(LOG_DIRECTORY), killed, time)
+    }
+
+    /// Holds what brokers note for their next start to their files and replicas.
+    fn noted(&self, model: &Model) -> Findings {
+        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
+        points::check(
+            model,
+            disk_of,
+            Path::new(LOG_DIRECTORY),
+            (self.cluster.simulation.now_ns(), self.has_final_reads),
+        )
     }
 
     /// Asks every disk whether it was changed by a process that had not locked it.
