@@ -32,7 +32,7 @@ const PEER_PORT: u16 = 2888;
 /// Where coordinators listen for clients.
 const CLIENT_PORT: u16 = 2181;
 /// Where brokers listen.
-const BROKER_PORT: u16 = 9092;
+pub const BROKER_PORT: u16 = 9092;
 /// An operator starts a process that ended by itself again after so long, at least and at most.
 const RESTART_MS: (u64, u64) = (50, 2_000);
 

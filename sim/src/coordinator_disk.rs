@@ -6,8 +6,9 @@ use std::path::Path;
 use bytes::Bytes;
 use wyrdlog::base::ids::{SessionId, Zxid};
 use wyrdlog::coordinator::rebuild;
-use wyrdlog::coordinator::tree::Tree;
+use wyrdlog::coordinator::tree::{Node, Tree};
 
+use crate::checkers::znodes::Znode;
 use crate::disk_log::DiskView;
 
 /// The last entry, its zxid and the digest of the state that the disk makes of the entries that are
@@ -18,6 +19,19 @@ pub fn state_on(disk: &impl DiskView, live: impl Fn(u64, Zxid) -> bool) -> Resul
     let (position, tree) = rebuild(&names, read, live)?;
     check(&tree).map_err(|wrong| format!("the tree after entry {}: {wrong}", position.index))?;
     Ok((position.index, position.zxid, tree.state_digest()))
+}
+
+/// Every node of the tree that the disk makes of the entries that are `live`; none where it makes none.
+pub fn znodes_on(disk: &impl DiskView, live: impl Fn(u64, Zxid) -> bool) -> Option<BTreeMap<String, Znode>> {
+    let names = disk.list(Path::new(""));
+    let read = |name: &str| disk.read(Path::new(name)).map(Bytes::from);
+    let (_, tree) = rebuild(&names, read, live).ok()?;
+    let znode = |node: &Node| Znode {
+        data: node.data.as_deref().unwrap_or_default().to_vec(),
+        version: node.version,
+        is_ephemeral: node.stat().ephemeral_owner != 0,
+    };
+    Some(tree.nodes().map(|(path, node)| (path.to_string(), znode(node))).collect())
 }
 
 /// Holds what a tree keeps beside its nodes to these: what it counts, whose the ephemerals are, how many children

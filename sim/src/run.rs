@@ -40,6 +40,7 @@ use crate::workloads::sessions::Sessions;
 use crate::workloads::subtrees::Subtrees;
 use crate::workloads::topics::Topics;
 
+mod disks;
 mod judge;
 mod requests;
 mod vacuous;

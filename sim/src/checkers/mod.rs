@@ -37,6 +37,7 @@ pub mod topics;
 pub mod topics_served;
 pub mod unexpected_reset;
 pub mod write_cycle;
+pub mod znodes;
 
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;

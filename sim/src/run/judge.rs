@@ -10,7 +10,6 @@ use crate::checkers::{
     check_met, protocol, quorum_heard, replay_equals_live, right_refusal, session_length, session_wire, subtrees,
     topics,
 };
-use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
@@ -20,11 +19,7 @@ use crate::history::sessions::{Fact, SessionHistory};
 use crate::history::subtrees::SubtreesHistory;
 use crate::history::topics::TopicsHistory;
 use crate::history::{Client, Operation};
-use crate::invariants::derived_files::verify_derived_files;
-use crate::invariants::model::{Model, Partition, Replica, Role};
-use crate::invariants::nothing_garbage::verify_against_disk;
-use crate::invariants::retention_justified::verify_segments;
-use crate::invariants::{litter, one_writer, points};
+use crate::invariants::model::{Partition, Replica, Role};
 use crate::observed::{FaultNote, Left, Node};
 use crate::occasions::Occasions;
 use crate::scenario::Workload;
@@ -75,6 +70,7 @@ impl Driver<'_> {
         findings.push(quorum_heard::check(&sessions));
         findings.push(right_refusal::check(&sessions, &nodes));
         let met = self.met(&mut watcher);
+        findings.extend(self.znodes(&watcher, &met));
         let budget = watcher.invariants.budget();
         let (beyond_budget, coordinator_beyond) = (budget.is_anything_beyond(), budget.is_coordinator_beyond());
         // After a node failed for good, and without a coordinator, what remains is no promise.
@@ -286,62 +282,7 @@ impl Driver<'_> {
         met
     }
 
-    fn on_disk(&self, model: &Model) -> Findings {
-        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
-        verify_against_disk(model, disk_of, Path::new(LOG_DIRECTORY), self.cluster.simulation.now_ns())
-    }
-
-    /// Compares what logs keep beside their batches with these.
-    fn derived(&self, model: &Model, killed: &[Node]) -> [Findings; 2] {
-        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
-        let now_ns = self.cluster.simulation.now_ns();
-        let time = (now_ns, self.has_final_reads);
-        verify_derived_files(model, disk_of, Path::new(LOG_DIRECTORY), killed, time)
-    }
-
-    /// Holds what brokers note for their next start to their files and replicas.
-    fn noted(&self, model: &Model) -> Findings {
-        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
-        points::check(
-            model,
-            disk_of,
-            Path::new(LOG_DIRECTORY),
-            (self.cluster.simulation.now_ns(), self.has_final_reads),
-        )
-    }
-
-    /// Asks every disk whether it was changed by a process that had not locked it.
-    fn one_writer(&self) -> Findings {
-        let (view, now_ns) = (self.cluster.view(), self.cluster.simulation.now_ns());
-        let disks =
-            self.cluster.servers().into_iter().map(|node| (node, view.was_changed_unlocked(self.cluster.id(node))));
-        one_writer::check(disks, now_ns)
-    }
-
-    /// Looks for files that nobody has a use for.
-    fn litter(&self, watcher: &super::Watcher) -> Vec<Findings> {
-        if !self.has_final_reads {
-            return Vec::new();
-        }
-        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
-        let now_ns = self.cluster.simulation.now_ns();
-        let is_whole = |node: &Node| self.cluster.is_running(*node) && !watcher.is_spoilt(*node);
-        let coordinators: Vec<Node> = watcher.applied.keys().copied().filter(is_whole).collect();
-        vec![
-            litter::of_logs(watcher.invariants.model(), disk_of, Path::new(LOG_DIRECTORY), now_ns),
-            litter::of_coordinators(&coordinators, disk_of, now_ns),
-        ]
-    }
-
-    /// Compares the segment files with what was configured.
-    fn segments(&self, model: &Model) -> Findings {
-        let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
-        let now_ns = self.cluster.simulation.now_ns();
-        let quiet_ms = if self.has_final_reads { (now_ns / 1_000_000).saturating_sub(self.load_ends_ms()) } else { 0 };
-        verify_segments(model, disk_of, Path::new(LOG_DIRECTORY), (now_ns, quiet_ms))
-    }
-
-    fn load_ends_ms(&self) -> u64 {
+    pub(super) fn load_ends_ms(&self) -> u64 {
         self.plan.phases.total_ms() - self.plan.phases.final_reads_ms
     }
 
