@@ -40,6 +40,9 @@ const DURABILITY_AND_LOG: &[Property] = &[
 const IN_SYNC: &[Property] = &[Property::IsrCompleteness, Property::FencedStaysFenced];
 /// IDM: idempotent order and uniqueness.
 const IDEMPOTENCE: &[Property] = &[Property::IdempotentOrder, Property::Duplicate, Property::NonmonotonicSend];
+/// IDM, where what is known of producers is lost.
+const PRODUCER_STATE: &[Property] =
+    &[Property::IdempotentOrder, Property::Duplicate, Property::NonmonotonicSend, Property::ReplayEqualsLive];
 /// LIVE: progress after healing, and of the high watermark at any time.
 const LIVENESS: &[Property] = &[Property::Availability, Property::HighWatermarkProgress];
 /// COORD: a committed znode survives in order.
@@ -83,7 +86,8 @@ pub fn breaks(plant: Plant) -> &'static [Property] {
         Plant::Kafka7128 | Plant::Kafka12686 => IN_SYNC_AND_DURABILITY,
         Plant::Kafka9835 | Plant::Kafka5634 => HIGH_WATERMARK,
         Plant::Kafka9491 => LIVENESS,
-        Plant::Kip360 | Plant::Librdkafka4953 => IDEMPOTENCE,
+        Plant::Kip360 => PRODUCER_STATE,
+        Plant::Librdkafka4953 => IDEMPOTENCE,
         Plant::Zk2845 | Plant::Keeper113654 => COORDINATOR_ORDER,
         Plant::Zk1366 => SESSIONS,
         Plant::Kafka6082 => IN_SYNC,

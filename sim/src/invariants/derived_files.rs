@@ -8,8 +8,8 @@
 //! are open, on disks that no fault has struck since.
 //!
 //! Not judged: the indexes of the segment that is written to, which are in memory; epochs at and above the durable
-//! point, which whoever opens the log takes from the batches (`swarm` seed 458); producers whose batches retention has
-//! removed. A process that was killed may have left a
+//! point, which whoever opens the log takes from the batches (`swarm` seed 458); producers whose batches retention had
+//! removed when the log was opened (later it may not forget them: KIP-360). A process that was killed may have left a
 //! file that it had begun to write, which counts for nothing.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use wyrdlog::base::ids::ProducerId;
 use wyrdlog::log::LeaderEpochs;
 use wyrdlog::producer_state::decode_snapshot;
 
-use super::model::{Model, Suffered};
+use super::model::{Model, Replica, Suffered};
 use super::points::Point;
 use crate::disk_log::DiskView;
 use crate::observed::Node;
@@ -52,7 +52,7 @@ pub fn verify_derived_files<D: DiskView>(
                 continue;
             }
             let directory = log_directory.join(partition.name.to_string());
-            let files = Files { disk: &disk_of(*node), directory: &directory, start: replica.log.start };
+            let files = Files { disk: &disk_of(*node), directory: &directory, replica };
             let was_killed = killed.contains(node);
             for wrong in files.look(was_killed) {
                 let (name, wrong) = (&partition.name, wrong.err());
@@ -86,8 +86,7 @@ struct Segment {
 struct Files<'d, D> {
     disk: &'d D,
     directory: &'d Path,
-    /// Where the log begins.
-    start: i64,
+    replica: &'d Replica,
 }
 
 impl<D: DiskView> Files<'_, D> {
@@ -200,8 +199,8 @@ impl<D: DiskView> Files<'_, D> {
         let durable =
             self.read("durable-point").and_then(|bytes| Point::read(&bytes)).map_or(0, |point| point.recovery_point);
         let known = &known[..known.partition_point(|(_, start)| *start < durable)];
-        for batch in batches.iter().filter(|batch| batch.last_offset() >= self.start) {
-            let offset = batch.base_offset.max(self.start);
+        for batch in batches.iter().filter(|batch| batch.last_offset() >= self.replica.log.start) {
+            let offset = batch.base_offset.max(self.replica.log.start);
             let covering = known.partition_point(|(_, start)| *start <= offset);
             let is_last = covering == known.len();
             let says = covering.checked_sub(1).map(|at| known[at].0);
@@ -217,7 +216,7 @@ impl<D: DiskView> Files<'_, D> {
     fn snapshot(&self, name: &str, offset: i64, batches: &[&BatchHeader]) -> Look {
         let bytes = self.read(name).ok_or_else(|| format!("{name} is missing"))?;
         let known = parse_snapshot(&bytes).ok_or_else(|| format!("{name} is no snapshot"))?;
-        let log_end = batches.last().map_or(self.start, |batch| batch.last_offset() + 1);
+        let log_end = batches.last().map_or(self.replica.log.start, |batch| batch.last_offset() + 1);
         if offset > log_end {
             return Err(format!("{name} is of what the log does not have, which ends at {log_end}"));
         }
@@ -229,7 +228,7 @@ impl<D: DiskView> Files<'_, D> {
         if read.collect::<BTreeMap<_, _>>() != known {
             return Err(format!("{name} is not read as it stands there"));
         }
-        let below = |batch: &&&BatchHeader| batch.base_offset < offset && batch.last_offset() >= self.start;
+        let below = |batch: &&&BatchHeader| batch.base_offset < offset && batch.last_offset() >= self.replica.log.start;
         let of_producers = batches.iter().filter(below).filter(|batch| batch.producer_id.0 >= 0);
         let mut wanted = BTreeMap::new();
         for batch in of_producers.filter(|batch| batch.attributes & CONTROL == 0) {
@@ -247,7 +246,17 @@ impl<D: DiskView> Files<'_, D> {
                 ));
             }
         }
-        let is_gone = |one: &Producer| one.last.is_none_or(|(_, last_offset, _)| last_offset < self.start);
+        let gone =
+            self.replica.producers.iter().filter(|(_, tail)| tail.base_offset < offset.min(self.replica.log.start));
+        for (id, tail) in gone.filter(|(id, _)| !wanted.contains_key(id)) {
+            let has =
+                |one: &Producer| one.epoch == tail.epoch.0 && one.last.is_some_and(|last| last.0 == tail.last_sequence);
+            if !known.get(id).is_some_and(has) {
+                let told = known.get(id);
+                return Err(format!("{name} has {told:?} of producer {}, whose last batch, {tail:?}, is gone", id.0));
+            }
+        }
+        let is_gone = |one: &Producer| one.last.is_none_or(|(_, last_offset, _)| last_offset < self.replica.log.start);
         match known.iter().find(|(id, one)| !wanted.contains_key(id) && !is_gone(one)) {
             Some((id, one)) => Err(format!("{name} has {one:?} of producer {}, which wrote no such batch", id.0)),
             None => Ok(()),

@@ -114,6 +114,8 @@ pub struct Replica {
     pub truncated_ns: Option<u64>,
     /// What its disk went through.
     pub suffered: Suffered,
+    /// Each producer's last batch that it appended since its log was opened or last begun anew, or that it has still.
+    pub producers: BTreeMap<ProducerId, ProducerTail>,
 }
 
 impl Replica {
@@ -495,9 +497,12 @@ impl Partition {
                 replica.synced_end = replica.synced_end.min(*log_end);
                 replica.suffered = Suffered { calls_failed: calls_fail, ..Suffered::default() };
                 replica.is_open = true;
+                let kept = *log_start..*log_end;
+                replica.producers.retain(|_, tail| kept.contains(&tail.base_offset));
             }
             LogEvent::Appended { batch, log_end } => {
                 replica.log.append(*batch, *log_end);
+                note_producer(&mut replica.producers, batch);
                 if self.is_led_by(node) {
                     note_producer(&mut self.producers, batch);
                 }
@@ -508,10 +513,17 @@ impl Partition {
             }
             LogEvent::Truncated { log_end, .. } => {
                 replica.log.truncate(*log_end);
+                replica.producers.retain(|_, tail| tail.base_offset < *log_end);
                 replica.synced_end = replica.synced_end.min(*log_end);
             }
             LogEvent::Rolled { .. } => {}
-            LogEvent::StartAdvanced { log_start } => replica.log.advance_start(*log_start),
+            LogEvent::StartAdvanced { log_start } => {
+                // A log that begins anew knows no producers. That it does so, or that all was deleted, looks the same.
+                if *log_start >= replica.log.end {
+                    replica.producers.clear();
+                }
+                replica.log.advance_start(*log_start);
+            }
             // A claim, which `damage_explained` holds against the faults that struck.
             LogEvent::Damaged { .. } => {}
         }

@@ -2,6 +2,8 @@
 //! over within a bound of it, shows where no other one is in the way. Most seeds have so many faults that little
 //! is promised of any single one.
 
+use wyrdlog::base::ids::TopicPartition;
+
 use super::Drawing;
 use crate::schedule::{Action, FaultEvent, FaultKind, Shape, Target, Trigger};
 
@@ -47,8 +49,9 @@ impl Drawing<'_> {
         let mut at_ms = apart.quiet_ms.max(self.phases.warm_up_ms) + self.draw.below(1_000);
         let mut faults = Vec::new();
         while at_ms < ends_ms {
-            let span_ms = self.draw.between(apart.span_ms.0, apart.span_ms.1);
             let kind = self.draw.pick(&apart.kinds).copied().unwrap_or(FaultKind::Crash);
+            let until_shrunk_ms = if kind == FaultKind::Partition { self.cluster.replica_lag_max_ms } else { 0 };
+            let span_ms = self.draw.between(apart.span_ms.0, apart.span_ms.1 + until_shrunk_ms);
             faults.push(self.one_apart(kind, at_ms, span_ms));
             at_ms += span_ms + apart.quiet_ms + self.draw.below(1_000);
         }
@@ -57,6 +60,7 @@ impl Drawing<'_> {
 
     fn one_apart(&mut self, kind: FaultKind, at_ms: u64, span_ms: u64) -> FaultEvent {
         let partition = self.partition();
+        let replicas = self.replicas_of(partition.as_ref());
         let target = match (self.draw.below(6), partition) {
             (0, _) => Target::CoordinatorLeader,
             _ if self.cluster.brokers == 0 => Target::CoordinatorLeader,
@@ -64,6 +68,14 @@ impl Drawing<'_> {
             (_, Some(partition)) => Target::Leader(partition),
         };
         let mut action = self.action(kind);
+        if let Action::Partition { shape, targets, .. } = &mut action
+            && replicas.len() > 1
+            && self.draw.percent(75)
+        {
+            (*shape, *targets) = (Shape::Between, replicas);
+            let for_ms = Some(span_ms);
+            return FaultEvent { id: None, behind: None, when: Trigger::At { at_ms }, action, for_ms };
+        }
         if let Action::Partition { shape, .. } = &mut action
             && self.cluster.brokers == 0
         {
@@ -76,6 +88,15 @@ impl Drawing<'_> {
         }
         let for_ms = (!kind.is_instant()).then_some(span_ms);
         FaultEvent { id: None, behind: None, when: Trigger::At { at_ms }, action, for_ms }
+    }
+
+    /// A leader and all who follow it: cut off from each other, it goes on alone with its clients.
+    fn replicas_of(&self, partition: Option<&TopicPartition>) -> Vec<Target> {
+        let Some(partition) = partition else { return Vec::new() };
+        let topic = self.cluster.topics.iter().find(|topic| *topic.name == *partition.topic);
+        let followers = topic.map_or(0, |topic| topic.replicas.saturating_sub(1)) as u32;
+        let followers = (0..followers).map(|place| Target::Follower(partition.clone(), place));
+        std::iter::once(Target::Leader(partition.clone())).chain(followers).collect()
     }
 }
 

@@ -25,7 +25,7 @@ use wyrdlog::wire::private::{ControlledShutdown, ControlledShutdownResult, Priva
 
 use super::super::broker_refusal::examples::{S, met};
 use super::*;
-use crate::history::cluster::Disturbance;
+use crate::history::cluster::{Disturbance, Registered};
 use wyrdlog::wire::kafka::fetch::FetchResponse;
 
 /// Brokers 1, 2 and 3, of which 1 leads `t-0` in leader epoch 0; nobody has anything else.
@@ -323,8 +323,11 @@ fn what_is_no_request_ends_the_connection() {
 
 #[test]
 fn a_broker_that_is_gone_is_not_told_of_once_the_controller_had_the_time_to_say_so() {
-    let judged = |unregistered_ns: u64, back_ns: u64, other: Option<u64>, brokers: &[i32]| {
+    let judge = |unregistered_ns: u64, back_ns: u64, other: Option<u64>, brokers: &[i32], again_ns: Option<u64>| {
         let mut met = met();
+        let (broker_epoch, written_since) = (BrokerEpoch(9), BrokerEpoch(9));
+        let node = met.brokers[&BrokerId(2)];
+        met.registered.extend(again_ns.map(|time_ns| Registered { time_ns, node, broker_epoch, written_since }));
         let away = |from_ns: u64, to_ns: u64, node| Disturbance { from_ns, to_ns, nodes: vec![node] };
         let nodes = [2, 3].map(|id| met.brokers[&BrokerId(id)]);
         met.disturbances = vec![away(30 * S, back_ns, nodes[0])];
@@ -334,9 +337,14 @@ fn a_broker_that_is_gone_is_not_told_of_once_the_controller_had_the_time_to_say_
         let exchanges = vec![ask(1, 10, metadata("t"), answer)];
         check(&met, &ProtocolHistory { exchanges, ..history() }).violated
     };
+    let judged =
+        |unregistered_ns, back_ns, other, brokers: &[i32]| judge(unregistered_ns, back_ns, other, brokers, None);
+    let gone_but_registered_at = |at_ns| judge(36 * S, 50 * S, None, &[1, 2, 3], Some(at_ns));
     assert_eq!(judged(36 * S, 50 * S, None, &[1, 2, 3]), 1, "it is told of");
     assert_eq!(judged(36 * S, 50 * S, None, &[1, 3]), 0);
     assert_eq!(judged(39 * S, 50 * S, None, &[1, 2, 3]), 0, "the controller has just learned of it");
     assert_eq!(judged(36 * S, 39 * S, None, &[1, 2, 3]), 0, "it is back");
     assert_eq!(judged(36 * S, 50 * S, Some(38 * S), &[1, 2, 3]), 0, "another was disturbed meanwhile");
+    assert_eq!(gone_but_registered_at(39 * S), 0, "it is registered again");
+    assert_eq!(gone_but_registered_at(42 * S), 1, "much later");
 }
