@@ -69,6 +69,15 @@ const COORDINATOR_ORDER: &[Property] = &[
     Property::SnapshotRead,
     Property::SessionOrder,
 ];
+/// COORD, where a vote that was durable is not recovered.
+const VOTES: &[Property] = &[
+    Property::RecoveredPrefix,
+    Property::OneLeaderPerEpoch,
+    Property::StateMachineSafety,
+    Property::Linearizability,
+    Property::SnapshotRead,
+    Property::SessionOrder,
+];
 /// SES: sessions last as long as was agreed.
 const SESSIONS: &[Property] = &[Property::SessionLength, Property::SessionSafety];
 const GARBAGE: &[Property] = &[Property::NothingGarbage];
@@ -88,7 +97,8 @@ pub fn breaks(plant: Plant) -> &'static [Property] {
         Plant::Kafka9491 => LIVENESS,
         Plant::Kip360 => PRODUCER_STATE,
         Plant::Librdkafka4953 => IDEMPOTENCE,
-        Plant::Zk2845 | Plant::Keeper113654 => COORDINATOR_ORDER,
+        Plant::Zk2845 => COORDINATOR_ORDER,
+        Plant::Keeper113654 => VOTES,
         Plant::Zk1366 => SESSIONS,
         Plant::Kafka6082 => IN_SYNC,
         Plant::Kafka9892 => IDEMPOTENCE,

@@ -15,6 +15,9 @@ use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Config, Member};
 use wyrdlog::runtime::watch;
 
+use crate::checkers::restarts::Held;
+use crate::coordinator_disk::held_on;
+use crate::disk_log::ViewedDisk;
 use crate::draw::Draw;
 use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, ServerBytes, SimRuntime, Simulation, View};
 use crate::history::Client;
@@ -111,6 +114,8 @@ pub struct Cluster {
     pub stopped: Vec<Stopped>,
     /// Processes that were told to stop in good order, by the time at which they were told.
     pub left: Vec<Left>,
+    /// What the disk of a coordinator held when it was started.
+    pub found: Vec<(u64, Node, Held)>,
     machines: Vec<Machine>,
     client_mains: BTreeMap<Client, ClientMain>,
     coordinator: coordinator::Config,
@@ -145,6 +150,7 @@ impl Cluster {
             links,
             stopped: Vec::new(),
             left: Vec::new(),
+            found: Vec::new(),
             machines,
             client_mains: BTreeMap::new(),
             coordinator: coordinator_config(plan, plants),
@@ -321,6 +327,8 @@ impl Cluster {
         let note = move |result| drop(ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result));
         match machine.part {
             Part::Coordinator(id) => {
+                let disk = ViewedDisk { view: self.simulation.view(), id: machine.id };
+                self.found.push((self.simulation.now_ns(), node, held_on(&disk)));
                 let config = coordinator::Config { id, ..self.coordinator.clone() };
                 self.simulation.start(machine.id, |runtime| async move {
                     note(product::coordinator(runtime, config, directory, stopped).await);

@@ -74,6 +74,8 @@ pub struct Watcher {
     pub server_restarts: Vec<(u64, u64)>,
     /// What clients of brokers met.
     pub cluster: ClusterHistory,
+    /// From what coordinators said to start: term, vote and last entry.
+    pub claimed: Vec<(u64, Node, [u64; 3])>,
     /// The faults that took effect on disks and processes.
     pub struck: Vec<(u64, FaultNote)>,
     lives: BTreeMap<Node, Incarnation>,
@@ -117,6 +119,7 @@ impl Watcher {
             nodes: Nodes::default(),
             server_restarts: Vec::new(),
             cluster: ClusterHistory::default(),
+            claimed: Vec::new(),
             struck: Vec::new(),
             lives: BTreeMap::new(),
             seen_lives: BTreeMap::new(),
@@ -310,6 +313,10 @@ impl Watcher {
                     path.strip_prefix(znodes::broker::PARENT)?.strip_prefix('/')?.parse().ok().map(BrokerId)
                 };
                 self.cluster.unregistered.extend(ephemerals.iter().filter_map(registered).map(|one| (time_ns, one)));
+            }
+            Event::Coordinator(CoordinatorEvent::Recovered { term, voted_for, last_index }) => {
+                let vote = voted_for.map_or(0, |server| u64::from(server.0));
+                self.claimed.push((time_ns, observed.node, [u64::from(term.0), vote, *last_index]));
             }
             Event::Coordinator(CoordinatorEvent::Elected { .. }) => {
                 self.cluster.first_led_ns.get_or_insert(time_ns);

@@ -308,6 +308,15 @@ pub enum CoordinatorEvent {
         /// The term that it now knows.
         term: Term,
     },
+    /// This server starts from what its disk holds.
+    Recovered {
+        /// The last term that it knew.
+        term: Term,
+        /// For whom it voted in that term.
+        voted_for: Option<ServerId>,
+        /// The last entry that it has, or that its snapshot covers.
+        last_index: u64,
+    },
     /// An entry was applied to the tree.
     Applied {
         /// The entry's index in the log, from 1.

@@ -25,6 +25,8 @@ impl Consensus {
         if self.plants().is(Plant::Keeper113654) && self.hard_state.term > Term(0) {
             effects.push(Effect::Observe(Event::PlantTaken(Plant::Keeper113654)));
         }
+        let HardState { term, voted_for } = self.hard_state;
+        self.observe(CoordinatorEvent::Recovered { term, voted_for, last_index: self.log.last().index }, effects);
         self.arm_election(effects);
     }
 

@@ -26,6 +26,7 @@ pub mod poll_order;
 pub mod protocol;
 pub mod quorum_heard;
 pub mod replay_equals_live;
+pub mod restarts;
 pub mod right_refusal;
 pub mod session_length;
 pub mod session_order;

@@ -160,6 +160,10 @@ fn coordinator(event: &CoordinatorEvent) -> String {
         CoordinatorEvent::SessionAttached { session, attachment } => {
             format!("has session {:#x}, attached for time {attachment}", session.0)
         }
+        CoordinatorEvent::Recovered { term, voted_for, last_index } => {
+            let vote = voted_for.map_or("no vote".to_owned(), |server| format!("a vote for coordinator {server}"));
+            format!("starts from term {term}, {vote} and entry {last_index}")
+        }
         CoordinatorEvent::ExpiryProposed { session } => format!("calls session {:#x} overdue", session.0),
         CoordinatorEvent::SessionEnded { session, expired, ephemerals } => {
             let how = if *expired { "expires" } else { "closes" };

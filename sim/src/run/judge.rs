@@ -6,9 +6,10 @@ use std::path::Path;
 use super::{Driver, Evaluated, Findings, Property, Record, Requests, Run, Verdict};
 use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
+use crate::checkers::restarts::Restarts;
 use crate::checkers::{
-    check_met, protocol, quorum_heard, replay_equals_live, right_refusal, session_length, session_wire, subtrees,
-    topics,
+    check_met, protocol, quorum_heard, replay_equals_live, restarts, right_refusal, session_length, session_wire,
+    subtrees, topics,
 };
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
@@ -57,6 +58,8 @@ impl Driver<'_> {
         findings.push(self.one_writer());
         findings.push(self.noted(watcher.invariants.model()));
         findings.push(self.stays_up());
+        findings
+            .push(restarts::check(&Restarts { found: self.cluster.found.clone(), claimed: watcher.claimed.clone() }));
         findings.extend(super::check_kafka(&log));
         findings.extend(super::check_coordinator(&registers, &committed));
         self.look_at_trees(&mut watcher);
