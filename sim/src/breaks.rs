@@ -51,6 +51,17 @@ const COORDINATOR: &[Property] =
 /// HW: reads are repeatable and never pass the high watermark.
 const HIGH_WATERMARK: &[Property] =
     &[Property::HighWatermarkSafety, Property::InconsistentOffsets, Property::RetentionJustified];
+/// ISR, and a high watermark that waits for whom the leader has forgotten.
+const IN_SYNC_AND_PROGRESS: &[Property] = &[
+    Property::IsrCompleteness,
+    Property::HighWatermarkSafety,
+    Property::HighWatermarkProgress,
+    Property::CommittedSurvives,
+    Property::LeaderCompleteness,
+    Property::LostWrite,
+    Property::Unseen,
+    Property::InconsistentOffsets,
+];
 /// ISR and what follows from a member that lacks something.
 const IN_SYNC_AND_DURABILITY: &[Property] = &[
     Property::IsrCompleteness,
@@ -92,7 +103,8 @@ pub fn breaks(plant: Plant) -> &'static [Property] {
         Plant::Kafka3968 | Plant::Commonware4546 => RECOVERY,
         Plant::Kip279 => LOG,
         Plant::Kip320 => DURABILITY_AND_LOG,
-        Plant::Kafka7128 | Plant::Kafka12686 => IN_SYNC_AND_DURABILITY,
+        Plant::Kafka7128 => IN_SYNC_AND_DURABILITY,
+        Plant::Kafka12686 => IN_SYNC_AND_PROGRESS,
         Plant::Kafka9835 | Plant::Kafka5634 => HIGH_WATERMARK,
         Plant::Kafka9491 => LIVENESS,
         Plant::Kip360 => PRODUCER_STATE,

@@ -5,13 +5,16 @@
 //! Waited for are the members of the maximal in-sync set, in the incarnation that it names, and
 //! followers outside of it that keep up. Below `min.insync.replicas` nothing is owed.
 //!
+//! A follower whose log begins anew where its leader's begins, above all that it had, knows that everything below is
+//! committed: its high watermark is there, too, or no fetch of anybody would be within its log (KAFKA-9491).
+//!
 //! False positives avoided: one step tells of several changes, and of the high watermark last, so
 //! what is owed is asked for at the partition's next event of a later instant; a follower that the
 //! controller refused need not be waited for, but may be.
 
 use std::collections::BTreeMap;
 
-use wyrdlog::base::event::{Event, ReplicaEvent};
+use wyrdlog::base::event::{Event, LogEvent, ReplicaEvent};
 use wyrdlog::base::ids::{BrokerEpoch, BrokerId};
 use wyrdlog::base::partition_state::InSyncReplica;
 
@@ -54,13 +57,34 @@ struct Leader {
 pub struct HighWatermarkProgress {
     findings: Findings,
     leaders: BTreeMap<(usize, Node), Leader>,
+    /// Where logs begin anew, above all that they had.
+    anew: BTreeMap<(usize, Node), i64>,
 }
 
 impl HighWatermarkProgress {
     /// Nothing seen yet.
     #[must_use]
     pub fn new() -> Self {
-        HighWatermarkProgress { findings: Findings::new(Property::HighWatermarkProgress), leaders: BTreeMap::new() }
+        let findings = Findings::new(Property::HighWatermarkProgress);
+        HighWatermarkProgress { findings, leaders: BTreeMap::new(), anew: BTreeMap::new() }
+    }
+
+    fn begins(&mut self, world: World<'_>, seen: Seen<'_>, at: usize, event: &LogEvent) {
+        let key = (at, seen.node());
+        match event {
+            LogEvent::Truncated { from, log_end } if log_end > from => drop(self.anew.insert(key, *log_end)),
+            // What it notes and syncs for that goes on for a while, and nothing is appended before it is done.
+            LogEvent::Appended { .. } => {
+                let Some(log_start) = self.anew.remove(&key) else { return };
+                let Some(has) = world.model.replica(seen).map(|replica| replica.high_watermark) else { return };
+                self.findings.check(has >= log_start, seen.time_ns(), [seen.ordinal], || {
+                    let name = &world.model.partitions[at].name;
+                    format!("{} began {name} anew at {log_start} and leaves its high watermark at {has}", seen.node())
+                });
+            }
+            LogEvent::Opened { .. } | LogEvent::Truncated { .. } => drop(self.anew.remove(&key)),
+            _ => {}
+        }
     }
 
     /// Asks for what was owed at an earlier instant.
@@ -169,7 +193,7 @@ impl Invariant for HighWatermarkProgress {
         let Some(at) = seen.partition else { return };
         match &seen.observed.event {
             Event::Replica(_, event) => self.told(*world, *seen, at, event),
-            Event::Log(..) => {}
+            Event::Log(_, event) => self.begins(*world, *seen, at, event),
             _ => return,
         }
         let Some(leader) = self.leaders.get_mut(&(at, seen.node())) else { return };
@@ -187,6 +211,8 @@ impl Invariant for HighWatermarkProgress {
 
 #[cfg(test)]
 mod tests {
+    use wyrdlog::base::ids::LeaderEpoch;
+
     use super::super::examples::{Cluster, N3, N4, N5, batch};
     use super::*;
 
@@ -244,14 +270,36 @@ mod tests {
         let named = cluster.members(&[N3, N4]);
         cluster.restart(N4, 0, 8);
         cluster.told(N3, N4, 8, true);
-        cluster.replica(
-            N3,
-            ReplicaEvent::InSync { leader_epoch: wyrdlog::base::ids::LeaderEpoch(1), committed: named, proposed: None },
-        );
+        cluster.replica(N3, ReplicaEvent::InSync { leader_epoch: LeaderEpoch(1), committed: named, proposed: None });
         cluster.replica(N3, ReplicaEvent::Served { end: 6, high_watermark: 6 });
         cluster.restart(N3, 0, 8);
         cluster.leader_epoch += 1;
         cluster.lead(N3);
         cluster.assert_clean(Property::HighWatermarkProgress);
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_takes_its_high_watermark_along() {
+        let begun_anew = |high_watermark: i64, truncated: bool| {
+            let mut cluster = node_5_lags();
+            cluster.replica(
+                N5,
+                ReplicaEvent::HighWatermark {
+                    leads: false,
+                    leader_epoch: LeaderEpoch(1),
+                    high_watermark,
+                    maximal_in_sync: Vec::new(),
+                    min_in_sync: 2,
+                },
+            );
+            if truncated {
+                cluster.log(N5, LogEvent::Truncated { from: 6, log_end: 20 });
+            }
+            cluster.log(N5, LogEvent::StartAdvanced { log_start: 20 });
+            cluster.append(N5, batch(20, 21, 1));
+            cluster.violated(Property::HighWatermarkProgress)
+        };
+        assert_eq!([begun_anew(20, true), begun_anew(6, false)], [0; 2]);
+        assert_eq!(begun_anew(6, true), 1);
     }
 }

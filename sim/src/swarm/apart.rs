@@ -24,7 +24,7 @@ impl Apart {
     fn of_brokers(session_ms: u64) -> Apart {
         use FaultKind::{Crash, Partition, Pause, PowerLoss, Restart};
         let span_ms = (session_ms + 500, session_ms + 4_000);
-        let kinds = [Crash, Crash, PowerLoss, Restart, Pause, Partition];
+        let kinds = [Crash, PowerLoss, Restart, Pause, Partition, Partition];
         Apart { percent: 15, quiet_ms: session_ms + 6_000, span_ms, kinds }
     }
 
