@@ -53,11 +53,12 @@ impl<D: Disk + Clone + 'static> Log<D> {
 }
 
 /// The snapshots that the durable point vouches for: the one it names, and those before it. A
-/// truncation removes the names of later ones before the durable point may pass them again.
+/// truncation removes the names of later ones before the durable point may pass them again. One at the log start
+/// holds producers whose records are all gone, and must outlive these (KIP-360; `swarm` seed 415).
 pub(super) fn trusted_snapshots(point: DurablePoint, entries: &[Entry]) -> impl DoubleEndedIterator<Item = i64> {
     let newest = point.snapshot_offset.unwrap_or(-1);
     let offsets = entries.iter().filter_map(|entry| parse_offset_file(&entry.name, SNAPSHOT_SUFFIX));
-    offsets.filter(move |offset| *offset > point.log_start && *offset <= newest)
+    offsets.filter(move |offset| *offset >= point.log_start && *offset <= newest)
 }
 
 /// The state that recovery starts from: the newest trusted snapshot that is whole, else nothing.

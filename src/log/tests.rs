@@ -484,6 +484,32 @@ fn missing_or_damaged_indexes_and_checkpoints_are_rebuilt_from_the_batches() {
     }
 }
 
+/// The simulator found it (`swarm` seed 415): retention had moved the log start to just where the newest snapshot was,
+/// which the next start took for one of records that are gone, and removed. It is the only one that knows of producers
+/// whose records are.
+#[test]
+fn a_producer_outlives_its_records_through_a_restart() {
+    for is_clean in [true, false] {
+        let disk = TestDisk::default();
+        let mut log = open(&disk);
+        append(&mut log, 1, &Recipe { producer: Some((5, 1, 0)), ..Recipe::default() });
+        fill(&mut log, 1, 30);
+        let synced = now(log.begin_sync().unwrap());
+        log.complete(synced).unwrap();
+        let start = log.segment_base_offsets().last().unwrap();
+        let advanced = now(log.begin_advance_start(start, log.log_end()).unwrap());
+        log.complete(advanced).unwrap();
+        if is_clean {
+            let stopped = now(log.begin_clean_shutdown().unwrap());
+            log.complete(stopped).unwrap();
+        }
+        let known = log.producers().get(ProducerId(5)).cloned();
+        drop(log);
+        assert!(known.is_some());
+        assert_eq!(open(&disk).producers().get(ProducerId(5)).cloned(), known, "after a clean stop: {is_clean}");
+    }
+}
+
 #[test]
 fn a_producer_that_was_silent_for_long_is_forgotten() {
     let disk = TestDisk::default();

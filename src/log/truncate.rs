@@ -216,7 +216,7 @@ impl<D: Disk> Survey<D> {
 
     async fn producers_at(&self, log_end: i64) -> Result<ProducerStates, LogError> {
         let usable =
-            self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset > self.log_start);
+            self.snapshots.iter().rev().copied().filter(|offset| *offset <= log_end && *offset >= self.log_start);
         let mut states = load_newest(&self.disk, &self.directory, self.log_start, usable).await?;
         let from = states.end_offset();
         let first = self.views.partition_point(|view| view.base_offset <= from).saturating_sub(1);

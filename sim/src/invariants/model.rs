@@ -495,10 +495,11 @@ impl Partition {
             LogEvent::Opened { log_start, log_end, .. } => {
                 replica.log.reopen(*log_start, *log_end, on_disk);
                 replica.synced_end = replica.synced_end.min(*log_end);
+                // A snapshot that was never synced need not outlive a power cut.
+                let from = if replica.suffered == Suffered::default() { 0 } else { *log_start };
+                replica.producers.retain(|_, tail| (from..*log_end).contains(&tail.base_offset));
                 replica.suffered = Suffered { calls_failed: calls_fail, ..Suffered::default() };
                 replica.is_open = true;
-                let kept = *log_start..*log_end;
-                replica.producers.retain(|_, tail| kept.contains(&tail.base_offset));
             }
             LogEvent::Appended { batch, log_end } => {
                 replica.log.append(*batch, *log_end);
