@@ -26,7 +26,7 @@ fn scenario(name: &str) -> Scenario {
     let text = match name {
         "standard" => include_str!("../corpus/scenarios/standard.toml").to_owned(),
         "coordinator" => include_str!("../scenarios/coordinator.toml").to_owned(),
-        "swarm" => include_str!("../scenarios/swarm.toml").to_owned(),
+        "swarm" => include_str!("../corpus/scenarios/swarm.toml").to_owned(),
         "young" => include_str!("../corpus/scenarios/young.toml").to_owned(),
         file => {
             let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's");

@@ -223,7 +223,7 @@ impl<D: DiskView> Files<'_, D> {
         let shipped = decode_snapshot(&bytes).map_err(|error| format!("{name} is not read: {error}"))?;
         let read = shipped.iter().map(|(id, entry)| {
             let last = entry.last_batch().map(|last| (last.last_sequence, last.last_offset, last.offset_delta));
-            (*id, Producer { epoch: entry.epoch.0, last })
+            (*id, Producer { epoch: entry.epoch.0, last, timestamp_ms: entry.last_timestamp_ms })
         });
         if read.collect::<BTreeMap<_, _>>() != known {
             return Err(format!("{name} is not read as it stands there"));
@@ -235,7 +235,8 @@ impl<D: DiskView> Files<'_, D> {
             let delta = batch.last_offset_delta;
             let last_sequence = ((i64::from(batch.base_sequence) + i64::from(delta)) % (1 << 31)) as i32;
             let last = Some((last_sequence, batch.last_offset(), delta));
-            wanted.insert(batch.producer_id, Producer { epoch: batch.producer_epoch.0, last });
+            let timestamp_ms = batch.max_timestamp;
+            wanted.insert(batch.producer_id, Producer { epoch: batch.producer_epoch.0, last, timestamp_ms });
         }
         for (id, wants) in &wanted {
             if known.get(id) != Some(wants) {
@@ -270,6 +271,8 @@ struct Producer {
     epoch: i16,
     /// The last batch: its last sequence, its last offset, and that less its first one.
     last: Option<(i32, i64, i32)>,
+    /// The largest timestamp of that batch.
+    timestamp_ms: i64,
 }
 
 /// A segment up to its first bytes that are no batch.
@@ -324,7 +327,8 @@ fn parse_snapshot(bytes: &[u8]) -> Option<BTreeMap<ProducerId, Producer>> {
         let last_offset = i64_at(entry, 14);
         let last = (u32_at(entry, 10) as i32, last_offset, u32_at(entry, 22) as i32);
         let epoch = i16::from_be_bytes([entry[8], entry[9]]);
-        (ProducerId(i64_at(entry, 0)), Producer { epoch, last: (last_offset >= 0).then_some(last) })
+        let timestamp_ms = i64_at(entry, 26);
+        (ProducerId(i64_at(entry, 0)), Producer { epoch, last: (last_offset >= 0).then_some(last), timestamp_ms })
     };
     Some(entries.map(producer).collect())
 }

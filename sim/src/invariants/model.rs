@@ -158,6 +158,8 @@ pub struct Partition {
     pub retained: Vec<(u64, i64)>,
     /// The highest high watermark that a leader ever had.
     pub exposed: i64,
+    /// The same, what was lost with leave included.
+    pub ever_exposed: i64,
     /// The highest high watermark that leaders of each epoch had.
     pub exposed_in: BTreeMap<LeaderEpoch, i64>,
     /// All batches below it, as the leader that exposed them held them.
@@ -238,6 +240,7 @@ impl Model {
             state: None,
             retained: Vec::new(),
             exposed: 0,
+            ever_exposed: 0,
             exposed_in: BTreeMap::new(),
             committed: Vec::new(),
             acknowledged: BTreeMap::new(),
@@ -583,6 +586,7 @@ impl Partition {
     fn expose(&mut self, node: Node, leader_epoch: LeaderEpoch, high_watermark: i64) {
         let highest = self.exposed_in.entry(leader_epoch).or_default();
         *highest = high_watermark.max(*highest);
+        self.ever_exposed = self.ever_exposed.max(high_watermark);
         if high_watermark > self.exposed {
             let from = self.committed.last().map_or(0, |batch| batch.last_offset + 1);
             if let Some(replica) = self.replicas.get(&node) {
