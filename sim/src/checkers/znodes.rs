@@ -94,7 +94,7 @@ impl<'t> Tree<'t> {
             return Err(format!("{path} has min_in_sync {min_in_sync}, which is configured as {}", config.min_in_sync));
         }
         let overrides = json["config"].as_object().ok_or_else(|| format!("{path} has no config"))?;
-        let over = |key: &str, value: String| overrides.get(key).is_none_or(|told| *told == Value::from(value.clone()));
+        let over = |key: &str, value: String| overrides.get(key).is_none_or(|told| told.as_str() == Some(&value));
         let fits = over("min.insync.replicas", config.min_in_sync.to_string())
             && (config.durability != Durability::Synced || over("flush.messages", "1".to_owned()));
         fits.then_some(()).ok_or_else(|| format!("{path} overrides {overrides:?}, where {config:?} is configured"))

@@ -94,7 +94,7 @@ impl Drawing<'_> {
     fn replicas_of(&self, partition: Option<&TopicPartition>) -> Vec<Target> {
         let Some(partition) = partition else { return Vec::new() };
         let topic = self.cluster.topics.iter().find(|topic| *topic.name == *partition.topic);
-        let followers = topic.map_or(0, |topic| topic.replicas.saturating_sub(1)) as u32;
+        let followers = topic.map_or(0, |topic| topic.replicas.saturating_sub(1));
         let followers = (0..followers).map(|place| Target::Follower(partition.clone(), place));
         std::iter::once(Target::Leader(partition.clone())).chain(followers).collect()
     }
