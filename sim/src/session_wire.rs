@@ -109,9 +109,16 @@ impl ClientWire {
             self.left.answered(wanted, error);
         }
         if error == ErrorCode::Ok {
-            if needs_a_quorum(op_code) {
-                let heard = heard.count(node, asked_ns) as u16;
-                tell(Told::Answered(Answered { time_ns, asked_ns, node, session, op_code, heard }));
+            let since_ns = if needs_a_quorum(op_code) {
+                Some((asked_ns, heard.count(node, asked_ns)))
+            } else {
+                heard
+                    .lately(node, time_ns, LEADERLESS_NS)
+                    .filter(|count| *count < heard.quorum())
+                    .map(|count| (time_ns - LEADERLESS_NS, count))
+            };
+            if let Some((asked_ns, count)) = since_ns {
+                tell(Told::Answered(Answered { time_ns, asked_ns, node, session, op_code, heard: count as u16 }));
             }
             return;
         }
@@ -119,6 +126,10 @@ impl ClientWire {
         tell(Told::Refused(Refused { time_ns, node, session, op_code, path, zxid, code }));
     }
 }
+
+/// How long a server may go on answering out of what it knows after it has last heard of a quorum: a leader looks
+/// twice within a second, a follower waits for a second, and clocks are slow.
+const LEADERLESS_NS: u64 = 4_000_000_000;
 
 /// Whether no server may answer it out of what it knows alone: a `sync`, or a write.
 fn needs_a_quorum(op_code: i32) -> bool {
@@ -174,6 +185,7 @@ impl SessionWire {
 
     /// Takes what a server read or wrote, and tells what it was.
     pub fn take(&mut self, bytes: &ServerBytes<'_>, tell: impl FnMut(Told)) {
+        self.heard.moved(Node(bytes.node.index() as u16), bytes.time_ns);
         if bytes.port == self.client_port {
             self.client(bytes, tell);
         } else if !bytes.written {

@@ -112,7 +112,7 @@ fn check_members(
     if ineligible.is_empty() { Ok(members) } else { Err(Refusal::Ineligible(ineligible)) }
 }
 
-/// KIP-903 undone: a delayed proposal admits whatever runs under that id now.
+/// The planted bug: KIP-903 undone, a delayed proposal admits whatever runs under that id now.
 fn admit_whatever_lives(active: &Active, members: &mut [InSyncReplica], taken: &mut Vec<Plant>) {
     for member in members {
         if let Some(now) = active.live.available(member.broker).filter(|now| now != member) {

@@ -522,6 +522,31 @@ fn a_producer_that_was_silent_for_long_is_forgotten() {
 }
 
 #[test]
+fn what_lies_behind_damage_is_found_by_the_index() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    fill(&mut log, 1, 30);
+    let last = log.segment_base_offsets().nth(1).unwrap() - 2;
+    disk.rot(LOG, |bytes| bytes[8] ^= 0x40);
+    let read = now(log.read(last, 1, log.log_end())).expect("the index says where it is");
+    assert_eq!(batches::trusted(&read.into_bytes()).next().map(|(_, header)| header.base_offset), Some(last));
+    assert!(now(log.read(0, 1, log.log_end())).is_err());
+}
+
+#[test]
+fn a_log_that_has_lost_its_durable_point_is_no_new_one() {
+    let disk = TestDisk::default();
+    let (mut log, opened) = try_open(&disk, config()).unwrap();
+    assert!(opened.created);
+    fill(&mut log, 1, 1);
+    sync(&mut log);
+    assert!(!try_open(&disk, config()).unwrap().1.created);
+    disk.rot("logs/t-0/durable-point", |bytes| bytes.fill(0));
+    let opened = try_open(&disk, config()).unwrap().1;
+    assert!(!opened.created && opened.durable_point_missing);
+}
+
+#[test]
 fn an_epoch_that_never_had_a_record_is_forgotten_on_the_disk_too() {
     let disk = TestDisk::default();
     let mut log = open(&disk);
@@ -575,6 +600,8 @@ fn a_failed_or_abandoned_sync_takes_the_log_offline() {
     assert!(matches!(log.complete(outcome), Err(LogError::Io { .. })));
     disk.fail_syncs(false);
     assert!(matches!(log.begin_sync().err(), Some(LogError::Offline { .. })));
+    assert!(matches!(log.begin_truncate(0).err(), Some(LogError::Offline { .. })));
+    assert!(matches!(log.begin_restart_at(9).err(), Some(LogError::Offline { .. })));
     let mut log = open(&TestDisk::default());
     let pending = log.begin_sync().unwrap();
     assert!(matches!(log.begin_sync().err(), Some(LogError::Busy)));

@@ -1,7 +1,7 @@
 //! The places of a source file that can be mutated, and how.
 //!
 //! Left out: tests, constants (a mutant is switched at run time), what is built for people to read
-//! (`Display` and `Debug`), the arguments of macros, what is told to an observer (the real runtime writes it to its
+//! (`Display` and `Debug`) and for the models (`Hash`), the arguments of macros, what is told to an observer (the real runtime writes it to its
 //! log), and whatever names a planted bug.
 
 use std::ops::Range;
@@ -180,7 +180,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             return;
         }
         let of_trait = item.trait_.as_ref().map(|(_, path, _)| path.segments.last().map(|last| last.ident.to_string()));
-        let for_people = of_trait.flatten().is_some_and(|name| name == "Display" || name == "Debug");
+        let for_people = of_trait.flatten().is_some_and(|name| ["Display", "Debug", "Hash"].contains(&name.as_str()));
         if !for_people {
             self.within(self.source.text(&item.self_ty), |finder| visit::visit_item_impl(finder, item));
         }

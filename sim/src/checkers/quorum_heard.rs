@@ -2,6 +2,10 @@
 //! was asked. What it knew before may have been overtaken by a leader that it does not know of: there is a run that
 //! looks the same to it and in which its answer is wrong, whether or not that is the run at hand.
 //!
+//! And whoever answers anything at all has heard of a quorum within the last four seconds, if it ran for as long: a leader
+//! without followers gives up its office, and a follower without a leader its clients, since their sessions may have
+//! expired elsewhere by then. (Only such answers are looked at that would be rejected.)
+//!
 //! Who heard of whom is read off the servers' sockets (`session_wire/heard.rs`): bytes of a peer that it read, and
 //! what that peer had read. What a server says of it is not asked. An ensemble of one is its own quorum.
 //!
@@ -19,14 +23,14 @@ pub fn check(history: &SessionHistory) -> Findings {
     for (at, one) in (0..).zip(&history.answered) {
         findings.check(u32::from(one.heard) >= quorum, one.time_ns, [at], || {
             format!(
-                "{} was asked by session {:#x} at {} and answered (operation {}) at {}: of {} servers it had heard of {} in between, itself included, where {quorum} are a quorum",
+                "{} answered session {:#x} (operation {}) at {}: since {} it had heard of {} of {} servers, itself included, where {quorum} are a quorum",
                 one.node,
                 one.session.0,
-                seconds(one.asked_ns),
                 one.op_code,
                 seconds(one.time_ns),
-                history.voters,
-                one.heard
+                seconds(one.asked_ns),
+                one.heard,
+                history.voters
             )
         });
     }

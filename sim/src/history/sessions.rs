@@ -122,7 +122,7 @@ pub struct Secret {
 pub struct Answered {
     /// Virtual nanoseconds since the start of the run.
     pub time_ns: u64,
-    /// When its process had taken the request.
+    /// When its process had taken the request; where it may be answered out of what the server knows, four seconds ago.
     pub asked_ns: u64,
     /// The server.
     pub node: Node,

@@ -18,12 +18,18 @@ pub(super) struct Heard {
     servers: BTreeMap<u32, Node>,
     /// By reader and sender.
     read_ns: BTreeMap<(Node, Node), u64>,
+    /// When each server last read or wrote anything, and since when it never stood still for long.
+    active_ns: BTreeMap<Node, (u64, u64)>,
 }
+
+/// A server that neither reads nor writes anything for so long was not running: its peers are to be heard of, and it
+/// of them, ten times a second.
+const STILL_NS: u64 = 500_000_000;
 
 impl Heard {
     /// Nothing was read yet.
     pub fn new(servers: BTreeMap<u32, Node>) -> Self {
-        Heard { servers, read_ns: BTreeMap::new() }
+        Heard { servers, read_ns: BTreeMap::new(), active_ns: BTreeMap::new() }
     }
 
     /// The first frame of a peer's connection, read by `node`: gives the sender, if it is a peer.
@@ -40,6 +46,29 @@ impl Heard {
     /// `node` read something of another server.
     pub fn read(&mut self, node: Node, from: Node, time_ns: u64) {
         self.read_ns.insert((node, from), time_ns);
+    }
+
+    /// How many servers are a quorum.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.servers.len() / 2 + 1
+    }
+
+    /// `node` read or wrote something.
+    pub fn moved(&mut self, node: Node, time_ns: u64) {
+        let (last_ns, since_ns) = self.active_ns.entry(node).or_insert((time_ns, time_ns));
+        if time_ns > *last_ns + STILL_NS {
+            *since_ns = time_ns;
+        }
+        *last_ns = time_ns;
+    }
+
+    /// How many servers `node` has heard of for `span_ns`, if it ran for all of that time.
+    #[must_use]
+    pub fn lately(&self, node: Node, time_ns: u64, span_ns: u64) -> Option<usize> {
+        let (_, since_ns) = self.active_ns.get(&node)?;
+        let from_ns = time_ns.checked_sub(span_ns).filter(|from_ns| from_ns >= since_ns)?;
+        Some(self.count(node, from_ns))
     }
 
     /// How many servers `node` has heard of since then, itself among them.
@@ -92,5 +121,20 @@ mod tests {
         assert_eq!(heard.hello(Node(12), hello(1, 2)), Some(Node(11)));
         let others = [hello(2, 2), hello(1, 3), hello(4, 2), Bytes::from_static(b"WYRDPEERxx")];
         assert_eq!(others.map(|frame| heard.hello(Node(12), frame)), [None; 4]);
+    }
+
+    #[test]
+    fn a_server_that_stood_still_or_has_just_begun_is_asked_for_nothing() {
+        let mut heard = three();
+        let at = |tenths: u64| tenths * 100_000_000;
+        for tenths in 10..=60 {
+            heard.moved(Node(11), at(tenths));
+        }
+        heard.read(Node(11), Node(12), at(30));
+        assert_eq!(heard.lately(Node(11), at(45), at(40)), None, "it has just begun");
+        assert_eq!([at(60), at(75)].map(|now_ns| heard.lately(Node(11), now_ns, at(40))), [Some(2), Some(1)]);
+        heard.moved(Node(11), at(70));
+        assert_eq!(heard.lately(Node(11), at(75), at(40)), None, "it stood still");
+        assert_eq!(heard.quorum(), 2);
     }
 }

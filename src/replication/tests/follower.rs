@@ -175,3 +175,13 @@ fn a_change_of_the_in_sync_set_alone_does_not_interrupt_fetching() {
     assert_eq!(shell.state(Some(2), 5, 2, &[1, 2, 3]), []);
     assert_eq!(shell.replica.next_request(), fetch(8));
 }
+
+#[test]
+fn a_follower_that_is_no_replica_any_longer_asks_nobody() {
+    let mut shell = following(&[], 0, Plants::NONE);
+    assert_eq!(shell.replica.next_request(), fetch(0));
+    let moved = PartitionState { replicas: vec![BrokerId(2), BrokerId(3)], ..state(Some(2), 5, 2, &[2, 3]) };
+    let effects = shell.step(Input::State(moved));
+    assert!(effects.contains(&Effect::Observe(ReplicaEvent::Stopped)), "{effects:?}");
+    assert_eq!(shell.replica.next_request(), None);
+}

@@ -63,6 +63,9 @@ mod tests {
         assert_eq!(decode(&data), Ok(BrokerId(2)));
         let kraft = br#"{"version":2,"brokerid":7,"timestamp":"5","kraftControllerEpoch":-1}"#;
         assert_eq!(decode(kraft), Ok(BrokerId(7)));
+        for other in [0, 3] {
+            assert!(decode(format!(r#"{{"version":{other},"brokerid":7}}"#).as_bytes()).is_err(), "version {other}");
+        }
     }
 
     #[test]

@@ -123,4 +123,14 @@ mod tests {
         let gap = br#"{"version":3,"topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":{"0":[1],"2":[1]}}"#;
         assert_eq!(&*decode("t", gap).expect_err("a gap").path, "/brokers/topics/t");
     }
+
+    #[test]
+    fn another_version_is_refused() {
+        let of = |version: i32| {
+            let json =
+                format!(r#"{{"version":{version},"topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":{{"0":[1]}}}}"#);
+            decode("t", json.as_bytes()).is_ok()
+        };
+        assert_eq!([2, 3, 4].map(of), [false, true, false]);
+    }
 }
