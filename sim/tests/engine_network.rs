@@ -378,6 +378,31 @@ fn an_armed_reset_cuts_a_frame_in_its_middle() {
 }
 
 #[test]
+fn a_frame_that_was_to_be_cut_short_and_is_spared_comes_whole() {
+    let (mut simulation, server, client) = two(4);
+    let received = log();
+    let receipts = received.clone();
+    simulation.start(server, move |runtime| async move {
+        let (reader, _writer) = accept(runtime).await;
+        read_all(reader, receipts).await;
+    });
+    simulation.start(client, move |runtime| async move {
+        let (_reader, mut writer) = connect(runtime).await.unwrap();
+        runtime.sleep(seconds(1)).await;
+        writer.write_all(&[1; 1000]).await.expect("nobody cut it short");
+        runtime.sleep(seconds(100)).await;
+    });
+    simulation.reset_mid_frame(client, server);
+    simulation.spare_frame(client, server);
+    simulation.spare_frame(client, server);
+    simulation.run_for(seconds(5));
+    assert_eq!(simulation.effects().frames_cut, 0);
+    assert_eq!(simulation.cut_frames(), vec![]);
+    let lines = said(&received);
+    assert!(lines.iter().all(|line| line.ends_with(" bytes")) && !lines.is_empty(), "{lines:?}");
+}
+
+#[test]
 fn a_middleboxs_reset_reaches_both_ends_even_across_a_partition() {
     let (mut simulation, server, client, server_log, client_log) = connected(8);
     simulation.partition_both(client, server, true);

@@ -306,9 +306,20 @@ impl Simulation {
     }
 
     /// Cuts the next write over `from` → `to` short and resets its connection: a reset in
-    /// mid-frame. [`Effects::frames_cut`] says when it struck.
+    /// mid-frame. [`Effects::frames_cut`] says how many struck, [`Simulation::cut_frames`] when.
     pub fn reset_mid_frame(&mut self, from: NodeId, to: NodeId) {
         self.with(|world| world.arm_cut(from, to));
+    }
+
+    /// Takes one [`Simulation::reset_mid_frame`] back that has not struck yet, if there is one.
+    pub fn spare_frame(&mut self, from: NodeId, to: NodeId) {
+        self.with(|world| world.disarm_cut(from, to));
+    }
+
+    /// Every frame that was cut short: when, by virtual nanoseconds, from whom and to whom.
+    #[must_use]
+    pub fn cut_frames(&self) -> Vec<(u64, NodeId, NodeId)> {
+        self.with(|world| world.net.cut_frames.clone())
     }
 
     // Disks.

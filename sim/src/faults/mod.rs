@@ -272,7 +272,9 @@ fn build(action: &Action, nodes: &[Node], draw: Draw) -> Box<dyn Fault> {
         Action::LossyLink { lost_per_mille, late_per_mille, late_ms, .. } => {
             Box::new(lossy_link::LossyLink::new(one, *lost_per_mille, *late_per_mille, *late_ms))
         }
-        Action::ResetConnections { .. } => Box::new(reset_connections::ResetConnections { node: one, draw }),
+        Action::ResetConnections { .. } => {
+            Box::new(reset_connections::ResetConnections { node: one, draw, in_mid_frame: None })
+        }
         Action::Crash { .. } => Box::new(crash::Crash::new(nodes.to_vec())),
         Action::PowerLoss { .. } => Box::new(power_loss::PowerLoss::new(nodes.to_vec(), draw)),
         Action::Pause { .. } => Box::new(pause::Pause { node: one }),

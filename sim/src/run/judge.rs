@@ -11,6 +11,7 @@ use crate::checkers::{
     check_met, protocol, quorum_heard, replay_equals_live, restarts, right_refusal, session_length, session_wire,
     subtrees, topics,
 };
+use crate::engine::NodeId;
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
@@ -188,7 +189,8 @@ impl Driver<'_> {
             let (from_ns, to_ns) = struck.lasted_ns?;
             Some((from_ns, if struck.kind.is_instant() { from_ns } else { to_ns }))
         });
-        let mut disturbed_ns: Vec<_> = spans.chain(watcher.server_restarts.iter().copied()).collect();
+        let cuts = self.cut_frames().map(|(at_ns, _)| (at_ns, at_ns));
+        let mut disturbed_ns: Vec<_> = spans.chain(cuts).chain(watcher.server_restarts.iter().copied()).collect();
         disturbed_ns.push((0, 0));
         if watcher.invariants.budget().is_coordinator_beyond() {
             disturbed_ns.push((0, u64::MAX));
@@ -249,6 +251,14 @@ impl Driver<'_> {
         Some(history)
     }
 
+    /// When a frame was cut short, and between whom.
+    fn cut_frames(&self) -> impl Iterator<Item = (u64, [Node; 2])> {
+        let ids = self.cluster.ids();
+        let node = move |id: NodeId| ids.iter().position(|other| *other == id).map(|index| Node(index as u16));
+        let cuts = self.cluster.simulation.cut_frames().into_iter();
+        cuts.filter_map(move |(at_ns, from, to)| Some((at_ns, [node(from)?, node(to)?])))
+    }
+
     /// What clients met, and what disturbed the cluster meanwhile.
     fn met(&self, watcher: &mut super::Watcher) -> ClusterHistory {
         let mut met = std::mem::take(&mut watcher.cluster);
@@ -261,6 +271,12 @@ impl Driver<'_> {
         let is_of_clock = |struck: &&Struck| matches!(struck.kind, FaultKind::ClockJump | FaultKind::ClockDrift);
         let disturbs = self.injector.struck().iter().filter(|struck| !is_of_clock(struck));
         met.disturbances.extend(disturbs.filter_map(of_fault));
+        // A frame is cut short when it is written, which may be long after the fault.
+        met.disturbances.extend(self.cut_frames().map(|(at_ns, nodes)| Disturbance {
+            from_ns: at_ns,
+            to_ns: at_ns,
+            nodes: nodes.to_vec(),
+        }));
         met.disturbances.sort_by_key(|one| one.from_ns);
         met.left = left_in_good_order(&self.cluster.left, self.injector.struck());
         met.told.clone_from(&self.cluster.left);

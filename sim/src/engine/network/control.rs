@@ -41,6 +41,11 @@ impl World {
         self.net.link_mut(from, to).cuts_armed += 1;
     }
 
+    pub fn disarm_cut(&mut self, from: NodeId, to: NodeId) {
+        let armed = &mut self.net.link_mut(from, to).cuts_armed;
+        *armed = armed.saturating_sub(1);
+    }
+
     /// Cuts or heals one direction. What is held comes at its next retransmission.
     pub fn set_blocked(&mut self, from: NodeId, to: NodeId, is_blocked: bool) {
         let link = self.net.link_mut(from, to);

@@ -238,6 +238,8 @@ pub(super) struct Net {
     links: Vec<Vec<Link>>,
     connections: Slab<Connection>,
     listeners: Slab<Listening>,
+    /// When a frame was cut short, from whom and to whom.
+    pub cut_frames: Vec<(u64, NodeId, NodeId)>,
 }
 
 impl Net {

@@ -83,6 +83,7 @@ impl World {
         link.cuts_armed -= 1;
         let kept = 1 + link.draws(seed).below(count as u64 - 1) as usize;
         self.effects.frames_cut += 1;
+        self.net.cut_frames.push((self.now_ns, from, to));
         if let Some(connection) = self.net.connections.get_mut(key) {
             connection.pipes[side].bytes.drop_last(count - kept);
         }
