@@ -1,6 +1,6 @@
 //! The command line: `cargo sim mutants`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IsTerminal;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,10 @@ struct Arguments {
     /// Judge the classes that are listed by hand: each is to be rejected by one of its properties.
     #[arg(long)]
     classes: bool,
+    /// Ask the unit tests first, and the seeds only about what they do not see: what is open is found sooner, and
+    /// the shares of the simulator are not told.
+    #[arg(long)]
+    tests_first: bool,
     /// Judge this mutant alone: its number, or the name of a class.
     #[arg(long)]
     only: Option<String>,
@@ -158,38 +162,34 @@ fn judge(arguments: &Arguments, suite: &Suite, mutants: &[Mutant], sweep: &Sweep
     let equivalents = listed::equivalents()?;
     let key =
         format!("{:016x}-{}-{}-{}", suite.digest, sweep.from, sweep.count, sweep.scenarios.join("-").replace('/', "-"));
-    let results = suite.tree.with_file_name(format!("results-{key}.jsonl"));
+    let order = if arguments.tests_first { "-tests-first" } else { "" };
+    let results = suite.tree.with_file_name(format!("results-{key}{order}.jsonl"));
     let mut known: BTreeMap<u32, Judged> = BTreeMap::new();
     if arguments.only.is_none() {
         known.extend(suite::lines_of::<Judged>(&results).into_iter().map(|one| (one.id, one)));
     }
     let missing: Vec<&Mutant> = mutants.iter().filter(|mutant| !known.contains_key(&mutant.id)).collect();
     let by_seeds = |mutant: &Mutant| judging::by_seeds(&suite.judge, mutant, sweep);
-    let found = all(arguments, "judging by seeds", &missing, &results, &equivalents, by_seeds)?;
-    known.extend(found.into_iter().map(|one| (one.id, one)));
-    let is_missed = |mutant: &&Mutant| {
-        mutant.class.is_none() && known.get(&mutant.id).is_some_and(|one| one.seen == Seen::NotAtAll)
-    };
-    let missed: Vec<&Mutant> = mutants.iter().filter(is_missed).collect();
-    if !missed.is_empty() {
-        eprintln!("building the unit tests for {} mutants that the simulator does not see", missed.len());
-        let tests = suite.build_tests()?;
-        for module in
-            missed.iter().map(|mutant| judging::module_of(&mutant.site.file)).collect::<std::collections::BTreeSet<_>>()
-        {
-            if judging::by_tests(&tests, 0, &module.replace("::", "/"))? {
-                return Err(format!("the tests of {module} fail in the copy without any mutant").into());
-            }
-        }
-        let by_tests = |mutant: &Mutant| {
-            let mut judged = known[&mutant.id].clone();
-            if judging::by_tests(&tests, mutant.id, &mutant.site.file)? {
-                judged.seen = Seen::ByTests;
-            }
-            Ok(judged)
-        };
-        let found = all(arguments, "judging by unit tests", &missed, &results, &equivalents, by_tests)?;
+    let take = |known: &mut BTreeMap<u32, Judged>, found: Vec<Judged>| {
         known.extend(found.into_iter().map(|one| (one.id, one)));
+    };
+    if arguments.tests_first {
+        let drawn: Vec<&Mutant> = missing.iter().filter(|mutant| mutant.class.is_none()).copied().collect();
+        let by_tests = by_tests(suite, &drawn, Judged::of)?;
+        let found = all(arguments, "judging by unit tests", &drawn, &results, &equivalents, by_tests)?;
+        take(&mut known, found);
+        let missed = missed(mutants, &known);
+        let found = all(arguments, "judging by seeds", &missed, &results, &equivalents, by_seeds)?;
+        take(&mut known, found);
+    } else {
+        let found = all(arguments, "judging by seeds", &missing, &results, &equivalents, by_seeds)?;
+        take(&mut known, found);
+        let missed = missed(mutants, &known);
+        if !missed.is_empty() {
+            let by_tests = by_tests(suite, &missed, |mutant| known[&mutant.id].clone())?;
+            let found = all(arguments, "judging by unit tests", &missed, &results, &equivalents, by_tests)?;
+            take(&mut known, found);
+        }
     }
     let judged = mutants.iter().filter_map(|mutant| known.remove(&mutant.id).map(|one| (mutant, one)));
     Ok(judged
@@ -198,6 +198,37 @@ fn judge(arguments: &Arguments, suite: &Suite, mutants: &[Mutant], sweep: &Sweep
             one
         })
         .collect())
+}
+
+/// The drawn mutants that nothing has seen yet.
+fn missed<'m>(mutants: &'m [Mutant], known: &BTreeMap<u32, Judged>) -> Vec<&'m Mutant> {
+    let is_missed =
+        |mutant: &&Mutant| mutant.class.is_none() && known.get(&mutant.id).is_none_or(|one| one.seen == Seen::NotAtAll);
+    mutants.iter().filter(is_missed).collect()
+}
+
+/// Builds the unit tests and sees that they pass without a mutant. Gives what asks them about one, for which
+/// `so_far` says what is known.
+fn by_tests<'a>(
+    suite: &Suite,
+    mutants: &[&Mutant],
+    so_far: impl Fn(&Mutant) -> Judged + Sync + 'a,
+) -> Result<impl Fn(&Mutant) -> std::io::Result<Judged> + Sync + 'a, Trouble> {
+    eprintln!("building the unit tests for {} mutants", mutants.len());
+    let tests = suite.build_tests()?;
+    let modules: BTreeSet<String> = mutants.iter().map(|mutant| judging::module_of(&mutant.site.file)).collect();
+    for module in modules {
+        if judging::by_tests(&tests, 0, &module.replace("::", "/"))? {
+            return Err(format!("the tests of {module} fail in the copy without any mutant").into());
+        }
+    }
+    Ok(move |mutant: &Mutant| {
+        let mut judged = so_far(mutant);
+        if judging::by_tests(&tests, mutant.id, &mutant.site.file)? {
+            judged.seen = Seen::ByTests;
+        }
+        Ok(judged)
+    })
 }
 
 /// Asks `judge` about all of `mutants`, several at once; keeps each answer in the file `results`.
@@ -266,7 +297,9 @@ fn print(arguments: &Arguments, classes: &[Judged], drawn: &[Judged], figures: &
     for open in drawn.iter().filter(|one| one.is_open()) {
         println!("{}", report::difference(open, arguments.seed));
     }
-    if !drawn.is_empty() {
+    if arguments.tests_first {
+        println!("{} of {} mutants are open", figures.open, drawn.len());
+    } else if !drawn.is_empty() {
         print!("{}", figures.describe());
     }
 }

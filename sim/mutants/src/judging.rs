@@ -63,7 +63,9 @@ impl Judged {
         self.seen == Seen::NotAtAll && self.equivalent.is_none()
     }
 
-    fn of(mutant: &Mutant) -> Self {
+    /// One of which nothing is known.
+    #[must_use]
+    pub fn of(mutant: &Mutant) -> Self {
         let Site { file, line, function, operator, original, mutated, .. } = mutant.site.clone();
         let class = mutant.class.as_ref().map(|class| class.name.clone());
         Judged {

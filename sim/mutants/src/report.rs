@@ -93,7 +93,10 @@ pub fn line(judged: &Judged) -> String {
     let at = judged.at.as_ref().map_or(String::new(), |(seed, scenario)| format!(" in seed {seed} of {scenario}"));
     let properties: Vec<&str> = judged.violated.iter().map(|one| one.property.as_str()).collect();
     let properties = properties.join(", ");
-    let reached = format!("reached in {} of {}", judged.reached, judged.seeds);
+    let reached = match judged.seeds {
+        0 => "no seed was asked".to_owned(),
+        seeds => format!("reached in {} of {seeds}", judged.reached),
+    };
     let fate = match (judged.seen, &judged.equivalent) {
         (Seen::ByProperty, _) => format!("{properties}{at}"),
         (Seen::ByPanic, _) => format!("panic{at}"),
