@@ -4,7 +4,8 @@
 //! is told where it is and not written again; one behind a gap, of an older epoch, or that begins a new one with
 //! another sequence than 0 is refused (KIP-98, KIP-360). A read brings what was written, from the offset on that
 //! was asked for. All of that holds through failovers and restarts, but for one thing: what a broker writes down of a
-//! producer is its last batch, in Kafka's format, so that one that started anew may know no other (`swarm` seed 41152).
+//! producer is its last batch, in Kafka's format, so that one that started anew may know no other (`swarm` seeds 41152, and 73095
+//! of one that had stopped in good order).
 //!
 //! False positives avoided: what nobody knows the outcome of ends a log's judgement; so does the first disk that is
 //! lost, rots or fails to sync, for there may be one replica. Of a compressed batch a lookup may tell any offset.
@@ -233,8 +234,11 @@ impl Oracle<'_> {
 
     fn own_log(&self, findings: &mut Findings, ordinal: u64, log: &OwnLog) {
         let (mut model, mut ended) = (Model::default(), 0);
+        let killed = self.met.ended.iter().map(|(at_ns, _)| *at_ns);
+        let stopped = self.met.told.iter().flat_map(|left| [Some(left.told_ns), left.ended_ns]).flatten();
+        let ends_ns: Vec<u64> = killed.chain(stopped).collect();
         for step in log.steps.iter().take_while(|step| step.told_ns < self.history.void_from_ns) {
-            let by_now = self.met.ended.iter().filter(|(at_ns, _)| *at_ns < step.told_ns).count();
+            let by_now = ends_ns.iter().filter(|at_ns| **at_ns < step.told_ns).count();
             if std::mem::replace(&mut ended, by_now) != by_now {
                 model.restarted();
             }
