@@ -38,6 +38,16 @@ const DURABILITY_AND_LOG: &[Property] = &[
 ];
 /// ISR: membership implies completeness, and only the controller of the newest epoch decides on it.
 const IN_SYNC: &[Property] = &[Property::IsrCompleteness, Property::FencedStaysFenced];
+/// DUR, by whom is taken for one that has lost nothing.
+const WHOLENESS: &[Property] = &[
+    Property::EligibleCompleteness,
+    Property::RecoveredPrefix,
+    Property::CommittedSurvives,
+    Property::LeaderCompleteness,
+    Property::LostWrite,
+    Property::Unseen,
+    Property::InconsistentOffsets,
+];
 /// IDM: idempotent order and uniqueness.
 const IDEMPOTENCE: &[Property] = &[Property::IdempotentOrder, Property::Duplicate, Property::NonmonotonicSend];
 /// IDM, where what is known of producers is lost.
@@ -99,7 +109,8 @@ const WATCHES: &[Property] = &[Property::WatchOrder];
 pub fn breaks(plant: Plant) -> &'static [Property] {
     match plant {
         Plant::Kip101 | Plant::AsyncIsr | Plant::Kip903 | Plant::Kip966 | Plant::Canary => DURABILITY,
-        Plant::Kip106 | Plant::Kafka19522 | Plant::Kafka10471 => DURABILITY,
+        Plant::Kip106 | Plant::Kafka19522 => DURABILITY,
+        Plant::Kafka10471 => WHOLENESS,
         Plant::Kafka3968 | Plant::Commonware4546 => RECOVERY,
         Plant::Kip279 => LOG,
         Plant::Kip320 => DURABILITY_AND_LOG,
