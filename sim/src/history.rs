@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod coordinator;
+pub mod effort;
 pub mod kafka;
 pub mod protocol;
 pub mod sessions;

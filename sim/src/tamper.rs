@@ -25,11 +25,13 @@ use crate::checkers::right_refusal::{self, Nodes};
 use crate::checkers::subtrees as checkers_of_subtrees;
 use crate::checkers::topics as checkers_of_topics;
 use crate::checkers::{
-    check_coordinator, check_kafka, check_met, quorum_heard, session_length, session_wire, sightings::Sightings,
+    bounded_effort, check_coordinator, check_kafka, check_met, quorum_heard, session_length, session_wire,
+    sightings::Sightings,
 };
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::coordinator::CoordinatorHistory;
+use crate::history::effort::EffortHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply, ResetReason};
 use crate::history::protocol::ProtocolHistory;
 use crate::history::sessions::SessionHistory;
@@ -95,6 +97,8 @@ pub struct Record {
     pub nodes: Nodes,
     /// What servers' disks made of the tree.
     pub replays: Replays,
+    /// What servers did for what was asked of them.
+    pub effort: EffortHistory,
     /// What the liveness phase saw.
     pub after_healing: AfterHealing,
     /// What clients met while faults did what they did.
@@ -146,6 +150,7 @@ impl Record {
         findings.push(session_length::check(&self.sessions));
         findings.extend(session_wire::check(&self.sessions));
         findings.push(quorum_heard::check(&self.sessions));
+        findings.push(bounded_effort::check(&self.effort));
         findings.push(right_refusal::check(&self.sessions, &self.nodes));
         findings.push(replay_equals_live::check(&self.replays));
         findings.push(availability::check(&self.after_healing, &self.kafka));
@@ -213,6 +218,8 @@ tampers! {
     CorruptRead => SnapshotRead,
     /// A reply carries an older zxid than the session has seen.
     AgeReply => SessionOrder,
+    /// A server does in one second what it does in fifty, for nobody.
+    RepeatWork => BoundedEffort,
     /// A client completes nothing after healing.
     StallClient => Availability,
     /// A partition acknowledges nothing with acks=all after healing.
@@ -394,6 +401,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         }
         Tamper::LoseAtRecovery => replicas::lose_at_recovery(&mut edited.entries, &mut draw),
         Tamper::DropWatchRequest => coordinator::drop_watch_request(&mut edited.sessions, &mut draw),
+        Tamper::RepeatWork => met::repeat_work(&mut edited.effort, &mut draw),
         Tamper::DropWord => coordinator::drop_word(&mut edited.sessions, &mut draw),
         Tamper::SwapPassword => coordinator::swap_password(&mut edited.sessions, &mut draw),
         Tamper::DropAnswer => met::drop_answer(&mut edited, &mut draw),
@@ -844,6 +852,7 @@ mod tests {
         sessions.refused = refused;
         session_wire::tests::add(&mut sessions);
         quorum_heard::tests::add(&mut sessions);
+        let effort = bounded_effort::tests::good();
         let replays = replay_equals_live::examples::passing();
         let completed = BTreeMap::from([(0, 30), (1, 40)]);
         let health = |index| PartitionHealth {
@@ -871,6 +880,7 @@ mod tests {
             coordinator: script.history,
             committed,
             sessions,
+            effort,
             nodes,
             replays,
             after_healing,

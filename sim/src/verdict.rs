@@ -156,6 +156,9 @@ properties! {
     StaysUp = "stays-up", false,
         "no node panics or stands still; none stops by itself, and none calls a log damaged, unless a fault struck that very thing",
         "nothing that a client, a peer or a network does may end a node";
+    BoundedEffort = "bounded_effort", false,
+        "no server connects, sends or syncs more in a second than clients and other servers give it occasion to: whoever fails pauses before it tries again",
+        "Kafka's reconnect.backoff.ms; metastable failures, HotOS'21";
     Availability = "availability", false,
         "within 30 simulated seconds after healing every client progresses, every in-sync set is full, and replicas and digests agree",
         "liveness phase";
@@ -201,6 +204,7 @@ impl Property {
                 | Property::AnswersByProtocol
                 | Property::ReplayEqualsLive
                 | Property::StaysUp
+                | Property::BoundedEffort
                 | Property::Availability
         )
     }

@@ -9,6 +9,7 @@
 
 pub mod aborted_read;
 pub mod availability;
+pub mod bounded_effort;
 pub mod broker_refusal;
 pub mod calm;
 pub mod committed;

@@ -7,6 +7,7 @@ use wyrdlog::runtime::Runtime;
 
 use super::clock::NodeClock;
 use super::disk::{Disk, DiskDraws, DiskImage, PowerLoss};
+use super::effort::Efforts;
 use super::network::Farewell;
 use super::random::{NamedStreams, Stream};
 use super::runtime::SimRuntime;
@@ -44,6 +45,7 @@ impl World {
             disk,
             listeners: Default::default(),
             next_port: FIRST_FREE_PORT,
+            efforts: Efforts::default(),
         });
         self.net.add_host(&self.config.network);
         id

@@ -2,6 +2,7 @@
 //! simulated time, draws nothing and changes nothing.
 
 use super::disk;
+use super::effort::Effort;
 use super::world::{self, NodeId};
 
 /// A copyable, read-only view of this thread's simulation. Empty answers once it is gone.
@@ -15,6 +16,13 @@ impl View {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         world::with(self.world, |world| world.now_ns).unwrap_or(0)
+    }
+
+    /// What a node did, second by second.
+    #[must_use]
+    pub fn efforts(&self, node: NodeId) -> Vec<Effort> {
+        let efforts = |world: &mut world::World| Some(world.nodes.get(node.index())?.efforts.all().to_vec());
+        world::with(self.world, efforts).flatten().unwrap_or_default()
     }
 
     /// The bytes of a file as its node sees them.

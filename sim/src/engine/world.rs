@@ -14,6 +14,7 @@ use super::clock::NodeClock;
 use super::config::EngineConfig;
 use super::disk::Disk;
 use super::effects::Effects;
+use super::effort::{Effort, Efforts};
 use super::executor::{Body, BoxFuture, Chooser};
 use super::hash::{Trace, What};
 use super::network::Net;
@@ -97,6 +98,7 @@ pub(super) struct Node {
     pub disk: Disk,
     pub listeners: std::collections::BTreeMap<u16, Key>,
     pub next_port: u16,
+    pub efforts: Efforts,
 }
 
 /// What is due at an instant.
@@ -212,6 +214,12 @@ impl World {
 
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
+    }
+
+    /// What a node does in this second.
+    pub fn effort(&mut self, id: NodeId) -> &mut Effort {
+        let now_ns = self.now_ns;
+        self.nodes[id.index()].efforts.now(now_ns)
     }
 
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {

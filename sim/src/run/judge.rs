@@ -8,13 +8,15 @@ use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::restarts::Restarts;
 use crate::checkers::{
-    check_met, protocol, quorum_heard, replay_equals_live, restarts, right_refusal, session_length, session_wire,
-    subtrees, topics,
+    bounded_effort, check_met, protocol, quorum_heard, replay_equals_live, restarts, right_refusal, session_length,
+    session_wire, subtrees, topics,
 };
+use crate::cluster::Part;
 use crate::engine::NodeId;
 use crate::faults::Struck;
 use crate::history::cluster::{ClusterHistory, Disturbance};
 use crate::history::coordinator::CoordinatorHistory;
+use crate::history::effort::{self, EffortHistory};
 use crate::history::kafka::{Expected, KafkaHistory};
 use crate::history::protocol::ProtocolHistory;
 use crate::history::sessions::{Fact, SessionHistory};
@@ -72,6 +74,8 @@ impl Driver<'_> {
         findings.push(session_length::check(&sessions));
         findings.extend(session_wire::check(&sessions));
         findings.push(quorum_heard::check(&sessions));
+        let effort = self.effort();
+        findings.push(bounded_effort::check(&effort));
         findings.push(right_refusal::check(&sessions, &nodes));
         let met = self.met(&mut watcher);
         findings.extend(self.znodes(&watcher, &met));
@@ -109,6 +113,7 @@ impl Driver<'_> {
             kafka: log,
             coordinator: registers,
             committed,
+            effort,
             sessions,
             nodes,
             replays,
@@ -249,6 +254,27 @@ impl Driver<'_> {
         let lost = watcher.struck.iter().find(|(_, note)| is_lost(note));
         history.void_from_ns = lost.map_or(u64::MAX, |(time_ns, _)| *time_ns);
         Some(history)
+    }
+
+    /// What servers did, and what clients asked of them meanwhile.
+    fn effort(&self) -> EffortHistory {
+        let view = self.cluster.view();
+        let mut history = EffortHistory::default();
+        for node in self.cluster.nodes() {
+            let seconds = view.efforts(self.cluster.id(node));
+            let part = match self.cluster.part(node) {
+                Part::Broker(_) => effort::Part::Broker,
+                Part::Coordinator(_) => effort::Part::Coordinator,
+                Part::Client(_) => {
+                    history.asked.resize(history.asked.len().max(seconds.len()), 0);
+                    let asked = history.asked.iter_mut().zip(&seconds);
+                    asked.for_each(|(asked, done)| *asked += u64::from(done.sends));
+                    continue;
+                }
+            };
+            history.servers.push(effort::Server { part, node, seconds });
+        }
+        history
     }
 
     /// When a frame was cut short, and between whom.

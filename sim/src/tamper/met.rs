@@ -8,6 +8,7 @@ use crate::checkers::sightings::Sightings;
 use crate::checkers::{calm, failover};
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
+use crate::history::effort::EffortHistory;
 use crate::history::kafka::{Call, KafkaHistory, Reply};
 use crate::history::{OpId, Outcome};
 
@@ -73,6 +74,15 @@ pub(super) fn drop_lookup(met: &ClusterHistory, history: &mut KafkaHistory, draw
     let found: Vec<OpId> = (0..history.operations.len() as OpId).filter(was_seen).collect();
     let op = *draw.pick(&found)?;
     history.operations[op as usize].outcome = Outcome::Ok(Reply::OffsetFound { offset: None });
+    Some(())
+}
+
+/// A server's busiest second becomes that of a storm.
+pub(super) fn repeat_work(history: &mut EffortHistory, draw: &mut Draw) -> Option<()> {
+    let at = draw.below(history.servers.len().max(1) as u64) as usize;
+    let server = history.servers.get_mut(at)?;
+    let second = server.seconds.iter_mut().max_by_key(|second| second.sends)?;
+    (second.sends, second.connects) = (50 * second.sends + 50_000, 50 * second.connects);
     Some(())
 }
 

@@ -185,6 +185,9 @@ impl File for SimFile {
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let (runtime, file) = (self.0.runtime, self.0.file);
         let hit = runtime.live_io(|world| {
+            let effort = world.effort(runtime.node);
+            effort.reads += 1;
+            effort.read_bytes += len as u64;
             let disk = &mut world.node_mut(runtime.node).disk;
             if disk.read_misses(file) {
                 return Ok(Err(world.begin_work(runtime.node, Work::Read { file, offset, len })));
@@ -206,6 +209,9 @@ impl File for SimFile {
         self.change(|world| {
             world.trace.mixer.fold(offset ^ u64::from(self.0.runtime.node.0) << 48);
             parts.iter().for_each(|part| world.trace.mixer.fold_bytes(part));
+            let effort = world.effort(self.0.runtime.node);
+            effort.writes += 1;
+            effort.written_bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
             let now_ns = world.now_ns;
             world.node_mut(self.0.runtime.node).disk.write(self.0.file, offset, parts, now_ns)
         })
@@ -222,6 +228,7 @@ impl File for SimFile {
     fn sync(&self) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let (runtime, file) = (self.0.runtime, self.0.file);
         let operation = runtime.live_io(|world| {
+            world.effort(runtime.node).syncs += 1;
             let sequence = world.node_mut(runtime.node).disk.content(file)?.sequence();
             Ok(world.begin_work(runtime.node, Work::Sync { file, sequence }))
         });

@@ -93,12 +93,19 @@ impl World {
     }
 
     fn push_segment(&mut self, key: Key, side: usize, payload: Payload) {
-        let World { net, trace, effects, queue, config, .. } = self;
+        let World { net, trace, effects, queue, config, nodes, now_ns, .. } = self;
         let Some(connection) = net.connections.get_mut(key) else { return };
         let (from, to) = (connection.ends[side].node, connection.ends[1 - side].node);
         let pipe = &mut connection.pipes[side];
+        let effort = nodes[from.index()].efforts.now(*now_ns);
         let bytes = match payload {
+            Payload::Syn => {
+                effort.connects += 1;
+                0
+            }
             Payload::Data(count) => {
+                effort.sends += 1;
+                effort.sent_bytes += count as u64;
                 trace.mixer.fold_bytes(pipe.bytes.last(count));
                 count
             }
@@ -137,10 +144,12 @@ impl World {
     fn receive_due(&mut self, key: Key, side: usize) {
         let window = self.config.network.receive_buffer_bytes;
         loop {
-            let World { net, queue, wakes, .. } = self;
+            let World { net, queue, wakes, nodes, now_ns, .. } = self;
             let Some(connection) = net.connections.get_mut(key) else { return };
-            match connection.take_due(side, window, self.now_ns) {
+            match connection.take_due(side, window, *now_ns) {
                 Some(Payload::Data(count)) if connection.take_data(1 - side, count, wakes) => {
+                    let receiver = connection.ends[1 - side].node;
+                    nodes[receiver.index()].efforts.now(*now_ns).receipts += 1;
                     self.acknowledge(key, 1 - side, count);
                 }
                 Some(payload) => self.receive(key, 1 - side, payload),
