@@ -253,7 +253,7 @@ pub enum BrokerEvent {
     },
 }
 
-/// What a client of a partition was told.
+/// What a client of a partition was told. A follower is a client of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
     /// A broker refused what it was asked. The client may ask again, and mostly does by itself.

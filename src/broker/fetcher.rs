@@ -15,6 +15,7 @@ use super::fetched;
 use super::partition::{Core, Partition};
 use super::shared::{Shared, lock};
 use crate::base::address::Address;
+use crate::base::event::{self, ClientEvent, Event};
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::base::time::Instant;
 use crate::client::config::ClientConfig;
@@ -260,6 +261,7 @@ impl<R: Runtime> Rounds<R> {
     }
 
     async fn ask_epochs(&mut self, asked: Vec<Asked<R>>) -> Result<(), RequestFailed> {
+        let since = self.shared.runtime.now();
         let request = Request::OffsetForLeaderEpoch(epochs_request(self.shared.config.id, &asked));
         let Response::OffsetForLeaderEpoch(response) = self.connection()?.request(&request).await? else {
             return Err(unexpected());
@@ -272,17 +274,17 @@ impl<R: Runtime> Rounds<R> {
         for asked in asked {
             let name = &asked.partition.name;
             match answers.get(&(&*name.topic, name.partition)) {
-                Some(answer) => self.take_epoch_end(&asked, answer),
+                Some(answer) => self.take_epoch_end(&asked, answer, since),
                 None => self.delay(name.clone()),
             }
         }
         Ok(())
     }
 
-    fn take_epoch_end(&mut self, asked: &Asked<R>, answer: &EpochEndOffset) {
+    fn take_epoch_end(&mut self, asked: &Asked<R>, answer: &EpochEndOffset, since: Instant) {
         let Subject::Epoch(requested) = asked.subject else { return };
         if let Err(error) = ErrorCode::check(answer.error_code) {
-            return self.refused(&asked.partition.name, error);
+            return self.refused(&asked.partition.name, event::Asked::EpochEnd, error, since);
         }
         let known = (answer.leader_epoch >= 0).then_some(LeaderEpoch(answer.leader_epoch));
         let end = EpochEnd { leader_epoch: known, end_offset: answer.end_offset };
@@ -295,6 +297,7 @@ impl<R: Runtime> Rounds<R> {
             self.rest_until_registered().await;
             return Ok(());
         };
+        let since = self.shared.runtime.now();
         let connection = self.connection()?;
         let mut reply = connection.send(&Request::Fetch(request)).await?;
         let answered = match select(&mut reply, self.followed.ready.notified()).await {
@@ -320,7 +323,7 @@ impl<R: Runtime> Rounds<R> {
             let key = (partition.topic_id, partition.name.partition);
             let at = answers.binary_search_by_key(&key, |(partition, _)| *partition);
             match at.ok().and_then(|at| answers[at].1.take()) {
-                Some(answer) => self.take_records(&asked, answer),
+                Some(answer) => self.take_records(&asked, answer, since),
                 None => self.delay(partition.name.clone()),
             }
         }
@@ -362,7 +365,7 @@ impl<R: Runtime> Rounds<R> {
         }))
     }
 
-    fn take_records(&mut self, asked: &Asked<R>, answer: FetchedPartition) {
+    fn take_records(&mut self, asked: &Asked<R>, answer: FetchedPartition, since: Instant) {
         let Subject::Offset(offset) = asked.subject else { return };
         let partition = &asked.partition;
         let (answer, pieces) = match answer.error {
@@ -371,7 +374,7 @@ impl<R: Runtime> Rounds<R> {
             Some(ErrorCode::OffsetOutOfRange) if answer.log_start_offset >= 0 => {
                 (FetchAnswer::OutOfRange { log_start: answer.log_start_offset }, Vec::new())
             }
-            Some(error) => return self.refused(&partition.name, error),
+            Some(error) => return self.refused(&partition.name, event::Asked::Fetch { offset }, error, since),
         };
         let leader_epoch = asked.leader_epoch;
         let input = Input::FetchAnswer { leader_epoch, offset, answer };
@@ -399,8 +402,12 @@ impl<R: Runtime> Rounds<R> {
         (FetchAnswer::Accepted { high_watermark, log_start, batches }, pieces)
     }
 
-    fn refused(&mut self, partition: &TopicPartition, error: ErrorCode) {
+    fn refused(&mut self, partition: &TopicPartition, asked: event::Asked, error: ErrorCode, since: Instant) {
         tracing::debug!(%partition, leader = %self.leader, %error, "refused by the leader");
+        let (runtime, broker) = (&self.shared.runtime, self.leader);
+        let (error_code, after) = (error.to_wire(), runtime.now() - since);
+        let refused = || ClientEvent::Refused { broker, asked, error_code, after };
+        runtime.observe(|| Event::Client(partition.clone(), refused()));
         self.delay(partition.clone());
     }
 

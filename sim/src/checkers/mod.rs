@@ -8,6 +8,7 @@
 //! sends can form, offsets against real time.
 
 pub mod aborted_read;
+pub mod asked_in_vain;
 pub mod availability;
 pub mod bounded_effort;
 pub mod broker_refusal;
@@ -75,7 +76,8 @@ pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &Coordinat
     let of_clients = calm::check(met, log, registers);
     let of_processes = orderly::check(met);
     let of_requests = [failover::check(met, log), broker_refusal::check(met, log), offset_for_time::check(met, log)];
-    [of_clients].into_iter().chain(of_processes).chain(of_requests).collect()
+    let of_effort = [asked_in_vain::check(met, log)];
+    [of_clients].into_iter().chain(of_processes).chain(of_requests).chain(of_effort).collect()
 }
 
 /// Every checker of the coordinator's history. `committed` is the state machine's own record.
