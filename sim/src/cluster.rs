@@ -494,7 +494,8 @@ impl Cluster {
 /// The machines of a cluster with so many clients, in the order of their indices.
 pub fn parts(shape: &Shape, clients: u16) -> impl Iterator<Item = Part> {
     let coordinators = (1..=shape.coordinators).map(|id| Part::Coordinator(ServerId(id)));
-    let brokers = (1..=shape.brokers as i32).map(|id| Part::Broker(BrokerId(id)));
+    let ids = shape.first_broker..shape.first_broker + shape.brokers;
+    let brokers = ids.map(|id| Part::Broker(BrokerId(id as i32)));
     coordinators.chain(brokers).chain((0..clients).map(Part::Client))
 }
 

@@ -45,7 +45,10 @@ fn check_target(plan: &Plan, target: &Target) -> Result<(), String> {
     let clients = plan.workloads.iter().map(Workload::clients).sum::<u32>();
     let (brokers, coordinators) = (plan.cluster.brokers, plan.cluster.coordinators);
     match target {
-        Target::Broker(id) => check_number("broker", i64::from(*id), 1..i64::from(brokers) + 1),
+        Target::Broker(id) => {
+            let first = i64::from(plan.cluster.first_broker);
+            check_number("broker", i64::from(*id), first..first + i64::from(brokers))
+        }
         Target::Coordinator(id) => check_number("coordinator", i64::from(*id), 1..i64::from(coordinators) + 1),
         Target::Client(number) => check_number("client", i64::from(*number), 0..i64::from(clients)),
         Target::Leader(name) => check_partition(plan, name),

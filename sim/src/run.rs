@@ -442,7 +442,8 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
             }
             Workload::Protocol { clients: count, requests_per_s } => {
                 let load = Load::new(plan, count, requests_per_s, cluster.view());
-                let brokers = (1..).map(BrokerId).zip(cluster.broker_addresses()).collect();
+                let first = plan.cluster.first_broker as i32;
+                let brokers = (first..).map(BrokerId).zip(cluster.broker_addresses()).collect();
                 let topics = plan.cluster.topics.iter();
                 let topics =
                     topics.map(|topic| (topic.name.as_str().into(), topic.partitions as i32, topic.replicas as usize));

@@ -291,7 +291,8 @@ impl Drawing<'_> {
         if self.cluster.brokers == 0 {
             return self.coordinator();
         }
-        Target::Broker(self.draw.between(1, u64::from(self.cluster.brokers)) as i32)
+        let ordinal = self.draw.between(1, u64::from(self.cluster.brokers)) as i32;
+        Target::Broker(ordinal - 1 + self.cluster.first_broker as i32)
     }
 
     fn partition(&mut self) -> Option<TopicPartition> {

@@ -214,9 +214,10 @@ fn run_candidate(plan: &Plan, wanted: Option<Property>) -> Result<Verdict, Canno
 /// A verdict as the shrinker wants it.
 fn seen(verdict: &Verdict, plan: &Plan) -> shrink::Verdict {
     let (servers, brokers) = (plan.cluster.coordinators as u16, plan.cluster.brokers as u16);
+    let first_broker = plan.cluster.first_broker as i32;
     let target = |node: &crate::observed::Node| match node.0 {
         at if at < servers => Target::Coordinator(u32::from(at) + 1),
-        at if at < servers + brokers => Target::Broker(i32::from(at - servers) + 1),
+        at if at < servers + brokers => Target::Broker(i32::from(at - servers) + first_broker),
         at => Target::Client(at - servers - brokers),
     };
     let strikes = verdict.faults.iter().map(|struck| {

@@ -9,6 +9,8 @@ use super::NODES_MAX;
 use super::drawn::{Drawn, Draws};
 use crate::draw::Draw;
 
+/// The most that the first broker may be called.
+const FIRST_BROKER_MAX: u64 = 1_000;
 /// A segment that is full every few seconds at the standard load, so that retention has work.
 const SMALL_SEGMENT_BYTES: u64 = 6 * 1024;
 
@@ -36,6 +38,8 @@ pub struct ClusterShape {
     pub coordinators: Option<Drawn>,
     /// Brokers.
     pub brokers: Option<Drawn>,
+    /// The id of the first of them; the others follow.
+    pub first_broker: Option<Drawn>,
     /// `zookeeper.session.timeout.ms` of the brokers.
     pub session_timeout_ms: Option<Drawn>,
     /// `replica.lag.time.max.ms`.
@@ -68,8 +72,11 @@ pub struct ClusterShape {
 pub struct Cluster {
     /// Coordinator servers, with ids from 1.
     pub coordinators: u32,
-    /// Brokers, with ids from 1.
+    /// Brokers.
     pub brokers: u32,
+    /// The id of the first of them; the others follow.
+    #[serde(default = "first_broker", skip_serializing_if = "is_one")]
+    pub first_broker: u32,
     /// `zookeeper.session.timeout.ms` of the brokers.
     pub session_timeout_ms: u64,
     /// `replica.lag.time.max.ms`.
@@ -124,6 +131,13 @@ impl ClusterShape {
                 "set cluster.brokers = 3, or 0 for the coordinator alone".to_owned(),
             ));
         };
+        let first = self.first_broker.as_ref().map_or(Some((1, 1)), Drawn::bounds).map(|(_, most)| most);
+        if first.is_none_or(|first| first > FIRST_BROKER_MAX) {
+            return Some((
+                format!("brokers may be numbered from {FIRST_BROKER_MAX} at most"),
+                "set cluster.first_broker = 0, or leave it out for 1".to_owned(),
+            ));
+        }
         let brokers = if self.brokers.is_none() { u64::from(NODES_MAX) } else { brokers };
         let mut names = BTreeSet::new();
         self.topics.iter().flatten().find_map(|topic| {
@@ -148,6 +162,9 @@ impl ClusterShape {
         set("coordinators", &mut coordinators, &self.coordinators);
         set("brokers", &mut brokers, &self.brokers);
         (open.coordinators, open.brokers) = (coordinators as u32, brokers as u32);
+        let mut first = u64::from(first_broker());
+        set("first_broker", &mut first, &self.first_broker);
+        open.first_broker = first as u32;
         set("session_timeout_ms", &mut open.session_timeout_ms, &self.session_timeout_ms);
         set("replica_lag_max_ms", &mut open.replica_lag_max_ms, &self.replica_lag_max_ms);
         set("segment_bytes", &mut open.segment_bytes, &self.segment_bytes);
@@ -236,6 +253,7 @@ fn draw_open(seed: u64) -> Cluster {
     Cluster {
         coordinators,
         brokers,
+        first_broker: first_broker(),
         session_timeout_ms,
         replica_lag_max_ms,
         segment_bytes,
@@ -252,6 +270,16 @@ fn draw_open(seed: u64) -> Cluster {
         change_points,
         topics: topics.to_vec(),
     }
+}
+
+/// Where nothing is said of it.
+fn first_broker() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(number: &u32) -> bool {
+    *number == first_broker()
 }
 
 /// What the coordinator does where nothing is set.
