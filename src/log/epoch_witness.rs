@@ -5,8 +5,12 @@
 //!
 //! Of an epoch that the checkpoint names and some batches confirm, a batch that contradicts it is damaged. One that
 //! no batch confirms is the checkpoint's mistake, and the checkpoint is made anew.
+//!
+//! What lies before the log's start vouches for nothing: after a log was begun anew at a later offset, a power cut may
+//! bring back the files of before, each as of another time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::LogError;
@@ -18,20 +22,21 @@ use crate::base::ids::LeaderEpoch;
 #[derive(Debug)]
 pub(super) struct EpochWitness {
     checkpoint: LeaderEpochs,
-    recovery_point: i64,
+    /// The offsets whose batches were synced: from the log's start up to the recovery point.
+    synced: Range<i64>,
     confirmed: BTreeSet<LeaderEpoch>,
     /// The first batch that is of another epoch.
     contradicted: BTreeMap<LeaderEpoch, (PathBuf, u64, i64)>,
 }
 
 impl EpochWitness {
-    pub(super) fn new(checkpoint: LeaderEpochs, recovery_point: i64) -> Self {
-        EpochWitness { checkpoint, recovery_point, confirmed: BTreeSet::new(), contradicted: BTreeMap::new() }
+    pub(super) fn new(checkpoint: LeaderEpochs, synced: Range<i64>) -> Self {
+        EpochWitness { checkpoint, synced, confirmed: BTreeSet::new(), contradicted: BTreeMap::new() }
     }
 
     /// Hears a batch at `position` of the segment at `path`.
     pub(super) fn hear(&mut self, header: &BatchHeader, path: &Path, position: u64) {
-        if header.base_offset >= self.recovery_point {
+        if !self.synced.contains(&header.base_offset) {
             return;
         }
         let Some(epoch) = self.checkpoint.epoch_at(header.base_offset) else { return };

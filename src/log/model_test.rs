@@ -325,3 +325,25 @@ proptest! {
         world.check();
     }
 }
+
+/// A run of the test above found it. The log was begun anew at offset 3; then the power failed, which brought the old
+/// segment back, and an old checkpoint of leader epochs with it. The durable point was the new one, and what the two
+/// had been synced with at different times was called damaged, so that the log was not opened any more.
+#[test]
+fn what_was_there_before_a_log_was_begun_anew_is_not_called_damaged() {
+    use Step::{BeginSync, CleanShutdown, PowerCut, Restart, Sync, Truncate};
+    let append = |records, value_bytes| Step::Append { records, value_bytes, producer: None };
+    #[rustfmt::skip]
+    let steps = [
+        PowerCut(241_074_030_841_025_558), CleanShutdown, PowerCut(0), PowerCut(0), append(2, 1), Sync, PowerCut(0),
+        append(2, 25), BeginSync, append(1, 131), Truncate(10_189), append(1, 1), PowerCut(565_578_786_410_323_430),
+        Sync, append(1, 125), append(3, 149), CleanShutdown, Sync, append(1, 1), Sync,
+        PowerCut(10_018_297_164_233_144_044), PowerCut(2_028_294_354_758_046_247), Sync, append(2, 1),
+        PowerCut(6_820_340_560_903_123_921), PowerCut(12_174_066_532_556_183_189), append(3, 1), CleanShutdown,
+        Truncate(16_287), append(1, 131), BeginSync, Truncate(55_135), BeginSync, Truncate(9_352), Restart(75),
+        PowerCut(12_098_175_996_005_346_815),
+    ];
+    let mut world = World::new(0, 2_000);
+    steps.iter().for_each(|step| world.run(step));
+    world.check();
+}

@@ -106,7 +106,8 @@ impl<D: Disk + Clone + 'static> Log<D> {
         let first = bases.first().copied().unwrap_or(0);
         let in_force = point.unwrap_or(DurablePoint { log_start: first, recovery_point: first, snapshot_offset: None });
         let checkpoint = read_epochs(&disk, &directory).await?;
-        let witness = checkpoint.clone().map(|epochs| EpochWitness::new(epochs, in_force.recovery_point));
+        let witness =
+            checkpoint.clone().map(|epochs| EpochWitness::new(epochs, in_force.log_start..in_force.recovery_point));
         let mut recovery = Recovery::begin(&disk, &directory, &config, in_force, &entries, checkpoint).await?;
         recovery.load_segments(bases).await?;
         if !recovery.unsynced.is_empty() || recovery.checkpoint_contradicted {
