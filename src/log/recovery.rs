@@ -275,9 +275,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let len = file.len().map_err(LogError::io(&path, "measure"))?;
         let view = self.view(base_offset, file.clone(), len, path);
         let (start, mut index) = self.start_in(&view, next_base).await?;
-        if start != START {
-            self.log_end = start.last_offset.map_or(base_offset, |last| last + 1);
-        }
+        self.log_end = start.last_offset.map_or(base_offset, |last| last + 1);
         let known = self.unsynced.len();
         let size = self.scan(&view, start, &mut index).await?;
         self.unsynced[known..].iter_mut().for_each(|unsynced| unsynced.size = size);
