@@ -73,3 +73,20 @@ fn a_start_removes_indexes_without_a_segment_and_no_others() {
     assert!(files(0).iter().all(|index| disk.exists(index)));
     assert!(!files(99).iter().any(|index| disk.exists(index)));
 }
+
+/// The scan that begins at the batch of an index entry once took that batch for found before it had looked. Where it
+/// was the last one below the durable point, rot in it passed for a torn tail: it was cut, and the log said that it
+/// still held its offsets.
+#[test]
+fn rot_in_the_last_synced_batch_is_damage_where_the_index_points_to_it_too() {
+    let disk = TestDisk::default();
+    let mut log = try_open(&disk, LogConfig { index_interval_bytes: 1, ..config() }).unwrap().0;
+    fill(&mut log, 1, 5);
+    let outcome = now(log.begin_clean_shutdown().unwrap());
+    log.complete(outcome).unwrap();
+    let size = disk.contents(LOG).len();
+    disk.rot(LOG, |bytes| bytes[size - 3] ^= 1);
+    let opened = try_open(&disk, config());
+    assert!(matches!(opened, Err(LogError::Corrupt { offset: 8, .. })), "{:?}", opened.map(|opened| opened.1));
+    assert_eq!(disk.contents(LOG).len(), size, "nothing is cut");
+}
