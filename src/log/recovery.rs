@@ -444,7 +444,6 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 segment.remove(&self.disk, &self.directory)?;
             }
             self.log_end = self.point.log_start;
-            self.producers = ProducerStates::new(self.log_end);
         }
         if self.segments.is_empty() {
             self.segments.push(Segment::create(&self.disk, &self.directory, self.log_end)?);

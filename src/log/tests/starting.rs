@@ -90,3 +90,22 @@ fn rot_in_the_last_synced_batch_is_damage_where_the_index_points_to_it_too() {
     assert!(matches!(opened, Err(LogError::Corrupt { offset: 8, .. })), "{:?}", opened.map(|opened| opened.1));
     assert_eq!(disk.contents(LOG).len(), size, "nothing is cut");
 }
+
+/// What is left of them below the log start rots unnoticed; the next start has the log begin anew without it.
+#[test]
+fn a_producer_outlives_its_records_where_the_last_of_them_has_rotted() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    fill(&mut log, 1, 3);
+    append(&mut log, 1, &Recipe { producer: Some((5, 1, 0)), ..Recipe::default() });
+    let stopped = now(log.begin_clean_shutdown().unwrap());
+    log.complete(stopped).unwrap();
+    let advanced = now(log.begin_advance_start(7, 7).unwrap());
+    log.complete(advanced).unwrap();
+    let known = log.producers().get(ProducerId(5)).cloned();
+    disk.rot(LOG, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let again = open(&disk);
+    assert_eq!((again.log_start(), again.log_end(), again.size_bytes()), (7, 7, 0));
+    assert!(known.is_some());
+    assert_eq!(again.producers().get(ProducerId(5)).cloned(), known);
+}
