@@ -190,7 +190,7 @@ impl<F: File> Scanner<F> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_batches::Recipe;
+    use super::super::test_batches::{Recipe, marker};
     use super::*;
     use crate::base::batch_header::assign;
     use crate::base::ids::LeaderEpoch;
@@ -216,6 +216,15 @@ mod tests {
         let mut damaged = first.clone();
         *damaged.last_mut().expect("a batch has bytes") ^= 1;
         assert!(!is_cut_short(&damaged));
+    }
+
+    #[test]
+    fn a_marker_says_whether_its_transaction_was_committed_and_by_which_coordinator() {
+        for committed in [true, false] {
+            let batch = marker((9, 0), committed, 4);
+            let header = BatchHeader::read(&batch).expect("it was just made");
+            assert_eq!(end_marker(&header, &batch), Some(EndMarker { committed, coordinator_epoch: 4 }));
+        }
     }
 
     #[test]

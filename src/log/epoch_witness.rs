@@ -56,3 +56,25 @@ impl EpochWitness {
         Err(LogError::Corrupt { path, position, offset, reason })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_batches::Recipe;
+    use super::*;
+    use crate::base::batch_header::assign;
+
+    #[test]
+    fn what_lies_above_the_recovery_point_contradicts_no_checkpoint() {
+        for (recovery_point, is_damage) in [(1, false), (2, true)] {
+            let mut checkpoint = LeaderEpochs::default();
+            checkpoint.assign(LeaderEpoch(1), 0);
+            let mut witness = EpochWitness::new(checkpoint, recovery_point);
+            for (offset, epoch) in [(0, 1), (1, 9)] {
+                let mut batch = Recipe::default().make();
+                assign(&mut batch, offset, LeaderEpoch(epoch));
+                witness.hear(&BatchHeader::read(&batch).expect("it was just made"), Path::new("0.log"), 0);
+            }
+            assert_eq!(witness.judge().is_err(), is_damage, "with a recovery point of {recovery_point}");
+        }
+    }
+}

@@ -30,11 +30,12 @@ pub(super) struct SegmentView<F> {
     pub index: Option<SegmentIndex>,
 }
 
-/// A place from which a scan may start: the batch there ends at `last_offset`, if that is known.
+/// A place from which a scan may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StartPlace {
     pub position: u64,
-    pub last_offset: Option<i64>,
+    /// The first and the last offset of the batch there, if they are known.
+    pub offsets: Option<(i64, i64)>,
 }
 
 impl<D: Disk + Clone + 'static> Log<D> {
@@ -84,9 +85,10 @@ impl<F: File> SegmentView<F> {
             return Ok(None);
         }
         let bytes = self.file.read_at(position, HEADER_BYTES).await.map_err(LogError::io(&self.path, "read"))?;
-        let right = BatchHeader::read(&bytes)
-            .is_ok_and(|header| header.last_offset() == last_offset && position + header.size as u64 <= self.size);
-        Ok(right.then_some(StartPlace { position, last_offset: Some(last_offset) }))
+        let header = BatchHeader::read(&bytes)
+            .ok()
+            .filter(|header| header.last_offset() == last_offset && position + header.size as u64 <= self.size);
+        Ok(header.map(|header| StartPlace { position, offsets: Some((header.base_offset, last_offset)) }))
     }
 
     /// An index that cannot be read is no reason to fail: the log is still there.
@@ -120,14 +122,14 @@ impl<F: File> SegmentView<F> {
             expected: if start.position == 0 {
                 Expected::Base(self.base_offset)
             } else {
-                Expected::Last(start.last_offset)
+                Expected::Last(start.offsets.map(|(_, last)| last))
             },
         }
     }
 }
 
 /// The segment's first batch.
-pub(super) const START: StartPlace = StartPlace { position: 0, last_offset: None };
+pub(super) const START: StartPlace = StartPlace { position: 0, offsets: None };
 
 #[derive(Clone, Copy, Debug)]
 enum Expected {

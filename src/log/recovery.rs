@@ -276,9 +276,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         let len = file.len().map_err(LogError::io(&path, "measure"))?;
         let view = self.view(base_offset, file.clone(), len, path);
         let (start, mut index) = self.start_in(&view, next_base).await?;
-        if start != START {
-            self.log_end = start.last_offset.map_or(base_offset, |last| last + 1);
-        }
+        // The batch there is not taken in before the scan has found it whole.
+        self.log_end = start.offsets.map_or(base_offset, |(first, _)| first);
         let known = self.unsynced.len();
         let size = self.scan(&view, start, &mut index).await?;
         self.unsynced[known..].iter_mut().for_each(|unsynced| unsynced.size = size);
@@ -324,7 +323,7 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
             return Ok(from_start);
         }
         let start = view.locate(&self.disk, target).await?;
-        let Some(last_offset) = start.last_offset else { return Ok(from_start) };
+        let Some((_, last_offset)) = start.offsets else { return Ok(from_start) };
         let mut index = view.read_index(&self.disk).await?;
         index.resume_at(u32::try_from(last_offset - view.base_offset).unwrap_or(u32::MAX));
         Ok((start, index))
@@ -446,7 +445,6 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
                 segment.remove(&self.disk, &self.directory)?;
             }
             self.log_end = self.point.log_start;
-            self.producers = ProducerStates::new(self.log_end);
         }
         if self.segments.is_empty() {
             self.segments.push(Segment::create(&self.disk, &self.directory, self.log_end)?);

@@ -63,7 +63,12 @@ struct World {
     durable_directories: BTreeSet<PathBuf>,
     changes: u64,
     reads: u64,
+    read_bytes: u64,
+    /// Files and directories that were synced since a test last asked, in order.
+    synced: Vec<String>,
     fail_writes: bool,
+    /// Writes to files whose name ends so fail.
+    fail_writes_to: Option<&'static str>,
     fail_syncs: bool,
     /// How many more operations that change something succeed.
     left: Option<u64>,
@@ -79,6 +84,15 @@ impl World {
             }
             None => Ok(()),
         }
+    }
+
+    fn name_of(&self, id: usize) -> String {
+        let named = self.names.iter().find(|(_, named)| **named == id);
+        named.map(|(path, _)| path.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    fn fails_writes_to(&self, id: usize) -> bool {
+        self.fail_writes || self.fail_writes_to.is_some_and(|end| self.name_of(id).ends_with(end))
     }
 }
 
@@ -112,6 +126,10 @@ impl TestDisk {
         self.world().fail_writes = fail;
     }
 
+    pub fn fail_writes_to(&self, end: Option<&'static str>) {
+        self.world().fail_writes_to = end;
+    }
+
     pub fn fail_syncs(&self, fail: bool) {
         self.world().fail_syncs = fail;
     }
@@ -123,6 +141,15 @@ impl TestDisk {
 
     pub fn reads(&self) -> u64 {
         self.world().reads
+    }
+
+    pub fn read_bytes(&self) -> u64 {
+        self.world().read_bytes
+    }
+
+    /// What was synced since this was last asked.
+    pub fn take_synced(&self) -> Vec<String> {
+        std::mem::take(&mut self.world().synced)
     }
 
     pub fn contents(&self, path: &str) -> Vec<u8> {
@@ -273,6 +300,7 @@ impl Disk for TestDisk {
         if world.fail_syncs {
             return Err(io::Error::other("injected sync failure"));
         }
+        world.synced.push(directory.to_string_lossy().into_owned());
         let children: Vec<_> = world.directories.iter().filter(|d| d.parent() == Some(directory)).cloned().collect();
         world.durable_directories.extend(children);
         let pending = std::mem::take(&mut world.pending_names);
@@ -305,7 +333,7 @@ impl TestFile {
         let mut world = self.0.lock().unwrap();
         world.may_go_on()?;
         world.changes += 1;
-        let (sequence, failing) = (world.changes, world.fail_writes);
+        let (sequence, failing) = (world.changes, world.fails_writes_to(self.1));
         let inode = &mut world.inodes[self.1];
         if failing {
             if let Change::Write(at, data) = &change {
@@ -330,7 +358,9 @@ impl File for TestFile {
         let live = &world.inodes[self.1].live;
         let start = (offset as usize).min(live.len());
         let end = start.saturating_add(len).min(live.len());
-        Ok(Bytes::copy_from_slice(&live[start..end]))
+        let bytes = Bytes::copy_from_slice(&live[start..end]);
+        world.read_bytes += bytes.len() as u64;
+        Ok(bytes)
     }
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
@@ -360,6 +390,8 @@ impl File for TestFile {
             for (_, change) in inode.pending.drain(..later) {
                 apply(&mut inode.durable, &change);
             }
+            let name = world.name_of(file.1);
+            world.synced.push(name);
             Ok(())
         }
     }

@@ -1,5 +1,11 @@
 //! Claims about a log, one scenario each.
 
+mod appending;
+mod cutting;
+mod reading;
+mod starting;
+mod syncing;
+
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};

@@ -205,7 +205,7 @@ impl<D: Disk> Survey<D> {
 
     /// The index as it was when the batch at `start` had been noted.
     async fn index_before(&self, view: &SegmentView<D::File>, start: StartPlace) -> Result<SegmentIndex, LogError> {
-        let Some(last_offset) = start.last_offset else { return Ok(SegmentIndex::default()) };
+        let Some((_, last_offset)) = start.offsets else { return Ok(SegmentIndex::default()) };
         let mut index = match &view.index {
             Some(index) => index.clone(),
             None => view.read_index(&self.disk).await?,

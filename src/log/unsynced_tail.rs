@@ -125,7 +125,17 @@ fn parse_swap_file(name: &str) -> Option<(i64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::write_whole;
+    use super::super::test_disk::{TestDisk, now};
     use super::*;
+
+    #[test]
+    fn a_copy_holds_its_range_and_nothing_of_what_lies_around_it() {
+        let disk = TestDisk::default();
+        let from = write_whole(&disk, Path::new("from"), b"0123456789").expect("written");
+        now(copy(&disk, (&from, Path::new("from")), 2..5, Path::new("to"))).expect("copied");
+        assert_eq!(disk.contents("to"), b"234");
+    }
 
     #[test]
     fn a_swap_file_names_the_offset_and_the_place_that_it_continues() {

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use super::segment::write_whole;
 use super::test_batches::Recipe;
 use super::test_disk::{Draws, TestDisk, now};
 use super::{Completed, Log, LogConfig, LogError, Opened};
@@ -116,4 +117,16 @@ fn after_a_clean_shutdown_nothing_is_written_again() {
     let log = open(&disk, SEGMENT_BYTES);
     assert_eq!(log.log_end(), 5 * i64::from(Recipe::default().records));
     assert!(!disk.exists(&format!("logs/t-0/{:020}.log", log.log_end())), "no segment was begun");
+}
+
+#[test]
+fn a_segment_that_a_start_begins_has_no_index_of_an_earlier_one_of_its_name() {
+    let disk = after_a_failed_sync(SEGMENT_BYTES, 5, 6);
+    let indexes = ["index", "timeindex"].map(|suffix| format!("logs/t-0/{:020}.{suffix}", 5));
+    for index in &indexes {
+        write_whole(&disk, Path::new(index), b"of another segment").expect("written");
+    }
+    let log = open(&disk, SEGMENT_BYTES);
+    assert_eq!(log.segment_base_offsets().collect::<Vec<_>>(), [0, 5]);
+    assert!(indexes.iter().all(|index| !disk.exists(index)));
 }

@@ -79,9 +79,10 @@ impl ProducerEntry {
     /// The remembered batch with exactly this epoch and range of sequences.
     #[must_use]
     pub fn find_duplicate(&self, batch: &BatchHeader) -> Option<KnownBatch> {
-        if batch.producer_epoch != self.epoch || batch.base_sequence < 0 {
+        if batch.producer_epoch != self.epoch {
             return None;
         }
+        // A batch without a sequence is none of them: theirs are not negative.
         let last_sequence = batch.last_sequence()?;
         self.batches
             .iter()

@@ -70,6 +70,14 @@ fn a_producer_without_state_may_start_anywhere() {
 }
 
 #[test]
+fn a_batch_without_a_producer_leaves_no_state() {
+    let mut states = ProducerStates::new(0);
+    states.apply(&batch(-1, -1, -1, 3, 0), None);
+    assert!(states.is_empty());
+    assert_eq!(states.end_offset(), 3);
+}
+
+#[test]
 fn a_transaction_is_open_until_its_marker() {
     let mut states = ProducerStates::new(0);
     states.apply(&with_attributes(0x10, batch(1, 0, 0, 2, 10)), None);

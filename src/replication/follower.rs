@@ -62,12 +62,10 @@ impl Replica {
             return;
         }
         let Some(known) = answer.leader_epoch else { return self.begin_anew(answer.end_offset, effects) };
-        let log = &self.log;
-        let (to, agreed) = match log.epochs.end_of_largest_up_to(known, log.log_end) {
-            Some((epoch, end)) if epoch == known => (end.min(answer.end_offset), true),
-            Some((_, end)) => (end, false),
-            None => (log.log_start, true),
-        };
+        let largest = self.log.epochs.end_of_largest_up_to(known, self.log.log_end);
+        let agreed = largest.is_some_and(|(epoch, _)| epoch == known);
+        let end = largest.map_or(self.log.log_start, |(_, end)| end);
+        let to = if agreed { end.min(answer.end_offset) } else { end };
         self.truncate(to.clamp(self.log.log_start, self.log.log_end), effects);
         if agreed || self.log.epochs.latest().is_none() {
             self.enter(Phase::Fetching);

@@ -52,18 +52,11 @@ impl Replica {
     }
 
     pub(super) fn on_follower_fetch(&mut self, fetch: FollowerFetch, effects: &mut Vec<Effect>) {
-        if let Err(refusal) = self.check_follower_fetch(&fetch, effects) {
-            if matches!(refusal, Refusal::FencedLeaderEpoch | Refusal::StaleBrokerEpoch) {
-                effects.push(Effect::Observe(ReplicaEvent::Fenced));
-            }
-            if matches!(refusal, Refusal::OffsetOutOfRange { .. }) {
-                // Whoever is forgotten is not waited for any longer.
-                self.advance_high_watermark(effects);
-            }
-            effects.push(Effect::Refused(refusal));
-            return;
-        }
-        let is_news = self.count_fetch(&fetch, effects);
+        let log_end = self.log.log_end;
+        let is_news = match self.check_follower_fetch(&fetch, effects) {
+            Ok(progress) => progress.count_fetch(&fetch, log_end, effects),
+            Err(refusal) => return self.refuse_fetch(refusal, effects),
+        };
         // Asked at each fetch, news or not: what kept an idle follower out before (another proposal, a
         // refusal) may be over, and its fetches will never tell anything new.
         self.propose_to_admit(&fetch, effects);
@@ -78,7 +71,23 @@ impl Replica {
         });
     }
 
-    fn check_follower_fetch(&mut self, fetch: &FollowerFetch, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn refuse_fetch(&mut self, refusal: Refusal, effects: &mut Vec<Effect>) {
+        if matches!(refusal, Refusal::FencedLeaderEpoch | Refusal::StaleBrokerEpoch) {
+            effects.push(Effect::Observe(ReplicaEvent::Fenced));
+        }
+        if matches!(refusal, Refusal::OffsetOutOfRange { .. }) {
+            // Whoever is forgotten is not waited for any longer.
+            self.advance_high_watermark(effects);
+        }
+        effects.push(Effect::Refused(refusal));
+    }
+
+    /// How far the follower was so far, if it may fetch.
+    fn check_follower_fetch(
+        &mut self,
+        fetch: &FollowerFetch,
+        effects: &mut Vec<Effect>,
+    ) -> Result<&mut Progress, Refusal> {
         self.check_follower_epoch(fetch.leader_epoch, effects)?;
         let (log_start, log_end) = (self.log.log_start, self.log.written_end);
         let Role::Leader(leading) = &mut self.role else { return Err(Refusal::NotLeader) };
@@ -92,7 +101,7 @@ impl Replica {
             effects.push(progress.observed(fetch.replica));
             return Err(Refusal::OffsetOutOfRange { log_start, log_end });
         }
-        Ok(())
+        Ok(progress)
     }
 
     /// A follower of an older epoch has not truncated to match this leader: neither its position nor
@@ -104,27 +113,6 @@ impl Replica {
             return Ok(());
         }
         checked
-    }
-
-    /// Notes how far the follower is; says whether that is news.
-    fn count_fetch(&mut self, fetch: &FollowerFetch, effects: &mut Vec<Effect>) -> bool {
-        let log_end = self.log.log_end;
-        let Role::Leader(leading) = &mut self.role else { return false };
-        let Some(progress) = leading.followers.get_mut(&fetch.replica) else { return false };
-        let before = progress.clone();
-        if progress.fetched.is_none_or(|(broker_epoch, _)| broker_epoch != fetch.broker_epoch) {
-            *progress = Progress { caught_up: before.fetched.is_none() && before.caught_up, ..Progress::default() };
-        }
-        // Reaching what was the log end one fetch ago counts: under constant load a follower never
-        // reaches the present one.
-        progress.caught_up |=
-            fetch.offset >= log_end || (before.fetched.is_some() && fetch.offset >= before.end_at_fetch);
-        progress.end_at_fetch = log_end;
-        progress.fetched = Some((fetch.broker_epoch, fetch.offset));
-        if (progress.fetched, progress.caught_up) != (before.fetched, before.caught_up) {
-            effects.push(progress.observed(fetch.replica));
-        }
-        *progress != before
     }
 
     pub(super) fn on_epoch_end_query(
@@ -158,5 +146,24 @@ impl Replica {
                 EpochEnd { leader_epoch: None, end_offset: first }
             }
         }
+    }
+}
+
+impl Progress {
+    /// Notes how far the follower is; says whether that is news.
+    fn count_fetch(&mut self, fetch: &FollowerFetch, log_end: i64, effects: &mut Vec<Effect>) -> bool {
+        let before = self.clone();
+        if self.fetched.is_none_or(|(broker_epoch, _)| broker_epoch != fetch.broker_epoch) {
+            *self = Progress { caught_up: before.fetched.is_none() && before.caught_up, ..Progress::default() };
+        }
+        // Reaching what was the log end one fetch ago counts: under constant load a follower never
+        // reaches the present one.
+        self.caught_up |= fetch.offset >= log_end || (before.fetched.is_some() && fetch.offset >= before.end_at_fetch);
+        self.end_at_fetch = log_end;
+        self.fetched = Some((fetch.broker_epoch, fetch.offset));
+        if (self.fetched, self.caught_up) != (before.fetched, before.caught_up) {
+            effects.push(self.observed(fetch.replica));
+        }
+        *self != before
     }
 }

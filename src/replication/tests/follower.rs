@@ -169,6 +169,20 @@ fn a_follower_takes_over_the_leaders_log_start() {
 }
 
 #[test]
+fn what_lies_below_the_leaders_log_start_need_not_be_written_or_synced() {
+    for durability in [Durability::PageCache, Durability::Synced] {
+        let mut shell = Shell::recovered(1, durability, Recovered::empty(), Plants::NONE);
+        shell.state(Some(2), 5, 1, &[2, 3]);
+        let epochs = vec![EpochStart { leader_epoch: LeaderEpoch(5), start_offset: 0 }];
+        let batches = Some(FetchedBatches { base_offset: 0, end: 5, epochs });
+        let answer = FetchAnswer::Accepted { high_watermark: 5, log_start: 3, batches };
+        let unreported = Input::FetchAnswer { leader_epoch: LeaderEpoch(5), offset: 0, answer };
+        shell.replica.step(unreported, &mut Vec::new());
+        assert_eq!(shell.replica.counted_end(), 3, "{durability:?}");
+    }
+}
+
+#[test]
 fn a_change_of_the_in_sync_set_alone_does_not_interrupt_fetching() {
     let mut shell = following(&[(3, 0)], 8, Plants::NONE);
     shell.epoch_end(5, 3, (3, 8));

@@ -174,3 +174,25 @@ fn an_idle_follower_that_was_refused_is_proposed_again_at_its_next_fetch_after_a
     shell.fetch(3, 0, 0);
     assert_eq!(shell.replica.maximal_in_sync().len(), 3);
 }
+
+#[test]
+fn a_follower_that_was_refused_is_not_proposed_again_before_the_next_check() {
+    let mut shell = leading(1, &[1, 2], Plants::NONE);
+    shell.fetch(3, 0, 0);
+    shell.step(answer(0, InSyncAnswer::Ineligible(vec![BrokerId(3)])));
+    shell.state(Some(1), 0, 1, &[1, 2]);
+    assert_eq!(proposed(&shell.fetch(3, 0, 0)), None);
+    shell.step(Input::InSyncCheck);
+    assert_eq!(proposed(&shell.fetch(3, 0, 0)), Some(vec![1, 2, 3]));
+}
+
+#[test]
+fn a_check_tells_of_followers_that_keep_up_no_longer_and_of_no_other() {
+    let mut shell = leading(1, &[1, 2], Plants::NONE);
+    shell.fetch(2, 0, 0);
+    assert_eq!(shell.step(Input::InSyncCheck), []);
+    shell.produce(1);
+    let (broker, fetched) = (BrokerId(2), Some((BrokerEpoch(20), 0)));
+    let lags = ReplicaEvent::FollowerProgress { broker, fetched, keeps_up: false };
+    assert_eq!(shell.step(Input::InSyncCheck), [Effect::Observe(lags)]);
+}

@@ -105,6 +105,23 @@ fn a_leader_that_registers_anew_resigns() {
 }
 
 #[test]
+fn a_leader_that_is_no_replica_any_longer_resigns() {
+    let mut shell = Shell::new(1, Plants::NONE);
+    shell.state(Some(1), 0, 0, &[1]);
+    let moved = PartitionState { replicas: vec![BrokerId(2), BrokerId(3)], ..state(Some(2), 1, 1, &[2, 3]) };
+    assert_eq!(shell.step(Input::State(moved)), [Effect::Resigned, Effect::Observe(ReplicaEvent::Stopped)]);
+}
+
+#[test]
+fn a_follower_is_served_what_is_written_beyond_the_high_watermark() {
+    let mut shell = Shell::new(2, Plants::NONE);
+    shell.state(Some(1), 0, 0, &[1, 2]);
+    shell.produce(4);
+    let served = Effect::ServeFollower { offset: 1, end: 4, high_watermark: 1, log_start: 0 };
+    assert_eq!(shell.fetch(2, 0, 1).last(), Some(&served));
+}
+
+#[test]
 fn the_latest_offset_is_withheld_until_the_epoch_start_is_committed() {
     let mut shell = Shell::recovered(2, Durability::PageCache, log(&[(0, 0)], 5), Plants::NONE);
     shell.state(Some(1), 1, 1, &[1, 2]);
