@@ -198,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn maps_are_equal_that_have_the_same_entries_in_whatever_chunks() {
+        let of = |keys: &[u32]| {
+            let mut map = CowMap::default();
+            keys.iter().for_each(|key| assert_eq!(map.insert(*key, key % 7), None));
+            map
+        };
+        let rising: Vec<_> = (0..300).collect();
+        let falling: Vec<_> = (0..300).rev().collect();
+        assert_eq!(of(&rising), of(&falling));
+        assert_ne!(of(&rising), of(&rising[1..]));
+        assert_ne!(of(&rising), of(&rising[..299]));
+        assert_ne!(of(&[1, 2]), of(&[1, 3]));
+    }
+
+    #[test]
     fn keys_in_order_fill_their_chunks() {
         let mut map = CowMap::default();
         for key in 0..10 * CHUNK_ENTRIES_MAX {
