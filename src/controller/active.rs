@@ -79,7 +79,7 @@ impl Active {
         let brokers: BTreeMap<_, _> = tree.brokers.into_iter().map(|live| (live.broker, live)).collect();
         let same = |broker: &BrokerId| {
             let now = brokers.get(broker).map(|live| live.broker_epoch);
-            now.is_some() && now == self.live.brokers.get(broker).map(|live| live.broker_epoch)
+            now == self.live.brokers.get(broker).map(|live| live.broker_epoch)
         };
         let shutting_down = self.live.shutting_down.iter().copied().filter(same).collect();
         self.pushed.retain(|broker, _| same(broker));
