@@ -149,10 +149,9 @@ impl Active {
             Change::State { partition, state, .. } => MetadataChange::Partition { partition, now: state },
             Change::CreateTopic { topic, metadata } => MetadataChange::Topic { topic, now: metadata },
             Change::DeleteTopic { topic, id, .. } => MetadataChange::TopicDeleted { topic, id },
-            Change::CreatePartitions { topic, first, states } => self.changed_topic(topic, |metadata| {
-                metadata.partitions.truncate(first);
-                metadata.partitions.extend(states);
-            })?,
+            Change::CreatePartitions { topic, states, .. } => {
+                self.changed_topic(topic, |metadata| metadata.partitions.extend(states))?
+            }
             Change::SetTopic { topic, settings } => {
                 self.changed_topic(topic, |metadata| metadata.settings = settings)?
             }
