@@ -17,7 +17,7 @@ pub const WRITE_CHANGES_MAX: usize = 1_000;
 pub const REQUESTS_WAITING_MAX: usize = 20_000;
 
 /// The state of a controller in office.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Active {
     pub(super) controller_epoch: ControllerEpoch,
     pub(super) live: Liveness,
@@ -33,8 +33,9 @@ pub(super) struct Active {
 }
 
 /// What must end before anything else is written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Outstanding {
+    #[default]
     Nothing,
     Write(Write),
     /// The tree is read, for it is not as it was thought to be.
@@ -61,15 +62,7 @@ pub(super) struct Draft {
 
 impl Active {
     pub(super) fn new(controller_epoch: ControllerEpoch, tree: Tree) -> Self {
-        let mut active = Active {
-            controller_epoch,
-            live: Liveness::default(),
-            metadata: ClusterMetadata::default(),
-            pushed: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            outstanding: Outstanding::Nothing,
-            unsettled: true,
-        };
+        let mut active = Active { controller_epoch, ..Active::default() };
         let _nothing_was_known = active.adopt(tree);
         active
     }
