@@ -131,8 +131,7 @@ pub async fn run<R: Runtime>(
             peers::accept_all(runtime.clone(), server.config.id, listeners.peers, inbox.clone()),
         ),
     ];
-    tasks.extend(link_peers(&mut server, &inbox));
-    drop(inbox);
+    tasks.extend(link_peers(&mut server, inbox));
     let result = server.serve(inputs).await;
     tasks.iter().for_each(Task::cancel);
     result
@@ -145,7 +144,8 @@ async fn forward_stop(mut stop: watch::Receiver<bool>, inbox: Inbox) {
     }
 }
 
-fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: &Inbox) -> Vec<R::Task> {
+/// Takes the last handle of the inbox but those of the tasks.
+fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: Inbox) -> Vec<R::Task> {
     let own = server.config.id;
     let others: Vec<_> = server.config.ensemble.iter().filter(|member| member.id != own).cloned().collect();
     let link = |member: crate::coordinator::config::Member| {
