@@ -17,7 +17,7 @@ use crate::coordinator::config::Config;
 use crate::coordinator::peers::{self, Link, Peer};
 use crate::coordinator::storage::{self, Format, Opened, Storage, StorageError};
 use crate::coordinator::tree::{Tree, Watches, snapshot};
-use crate::runtime::{Runtime, Task, watch};
+use crate::runtime::{Runtime, watch};
 
 /// Why a coordinator server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -132,9 +132,8 @@ pub async fn run<R: Runtime>(
         ),
     ];
     tasks.extend(link_peers(&mut server, inbox));
-    let result = server.serve(inputs).await;
-    tasks.iter().for_each(Task::cancel);
-    result
+    // The tasks are cancelled with their handles, which are dropped when the server has ended.
+    server.serve(inputs).await
 }
 
 async fn forward_stop(mut stop: watch::Receiver<bool>, inbox: Inbox) {
