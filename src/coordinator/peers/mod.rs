@@ -83,7 +83,8 @@ pub async fn accept_all<R: Runtime>(runtime: R, own: ServerId, listener: R::List
 }
 
 async fn read_all<R: Runtime>(own: ServerId, stream: R::Stream, inbox: Inbox) {
-    let (mut reader, writer) = stream.split();
+    // Held until the end, for without it the peer would see this side close.
+    let (mut reader, _writer) = stream.split();
     let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
     let mut from = None;
     loop {
@@ -112,10 +113,9 @@ async fn read_all<R: Runtime>(own: ServerId, stream: R::Stream, inbox: Inbox) {
         }
         match reader.read_buf(decoder.room()).await {
             Ok(1..) => {}
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => return,
         }
     }
-    drop(writer);
 }
 
 #[cfg(test)]
