@@ -256,7 +256,20 @@ mod tests {
         config.timing.heartbeat = config.timing.election_shortest;
         assert_eq!(config.check(), Err(BadConfig::Timing));
         config.timing = Timing::default();
-        config.limits.append_entries_max = 0;
-        assert_eq!(config.check(), Err(BadConfig::ZeroLimit));
+        let zeros: [fn(&mut Limits); 8] = [
+            |limits| limits.append_entries_max = 0,
+            |limits| limits.append_bytes_max = 0,
+            |limits| limits.in_flight_appends_max = 0,
+            |limits| limits.in_flight_bytes_max = 0,
+            |limits| limits.pending_reads_max = 0,
+            |limits| limits.snapshot_chunk_bytes_max = 0,
+            |limits| limits.uncommitted_entries_max = 0,
+            |limits| limits.zxid_counter_max = 0,
+        ];
+        for zero in zeros {
+            config.limits = Limits::default();
+            zero(&mut config.limits);
+            assert_eq!(config.check(), Err(BadConfig::ZeroLimit), "{:?}", config.limits);
+        }
     }
 }

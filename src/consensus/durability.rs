@@ -213,3 +213,35 @@ fn is_superseded(to: ServerId, message: &Message, later: &[Waiting]) -> bool {
         _ => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Term;
+
+    fn send() -> Waiting {
+        Waiting::Send(ServerId(1), Message::TimeoutNow { term: Term(1) })
+    }
+
+    #[test]
+    fn a_truncation_by_itself_is_persisted() {
+        let mut durability = Durability::new(5);
+        durability.stage_truncation(4);
+        let op = durability.flush(3).expect("something changed");
+        assert_eq!((op.truncate_from, op.reset_to, op.entries), (Some(4), None, Vec::new()));
+        assert_eq!(durability.durable_index(), 3);
+    }
+
+    #[test]
+    fn with_a_term_goes_what_waits_for_earlier_steps_and_for_the_one_under_way() {
+        let mut durability = Durability::new(0);
+        durability.stage_hard_state(HardState::default());
+        assert!(durability.wait(send()).is_none());
+        durability.flush(0).expect("something changed");
+        durability.stage_hard_state(HardState::default());
+        assert!(durability.wait(send()).is_none());
+        durability.forget_waiting();
+        let last = durability.flush(0).expect("something changed").id;
+        assert!(durability.complete(last).is_empty());
+    }
+}

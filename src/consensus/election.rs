@@ -79,7 +79,6 @@ impl Consensus {
         }
         self.enter_term(term);
         self.vote_for(self.config.id);
-        self.leader = None;
         self.role = Role::Candidate(Ballot::default());
         self.count_own_vote_when_durable();
         let last = self.log.last();

@@ -17,7 +17,7 @@ pub const WRITE_CHANGES_MAX: usize = 1_000;
 pub const REQUESTS_WAITING_MAX: usize = 20_000;
 
 /// The state of a controller in office.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Active {
     pub(super) controller_epoch: ControllerEpoch,
     pub(super) live: Liveness,
@@ -33,8 +33,9 @@ pub(super) struct Active {
 }
 
 /// What must end before anything else is written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Outstanding {
+    #[default]
     Nothing,
     Write(Write),
     /// The tree is read, for it is not as it was thought to be.
@@ -61,15 +62,7 @@ pub(super) struct Draft {
 
 impl Active {
     pub(super) fn new(controller_epoch: ControllerEpoch, tree: Tree) -> Self {
-        let mut active = Active {
-            controller_epoch,
-            live: Liveness::default(),
-            metadata: ClusterMetadata::default(),
-            pushed: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            outstanding: Outstanding::Nothing,
-            unsettled: true,
-        };
+        let mut active = Active { controller_epoch, ..Active::default() };
         let _nothing_was_known = active.adopt(tree);
         active
     }
@@ -79,7 +72,7 @@ impl Active {
         let brokers: BTreeMap<_, _> = tree.brokers.into_iter().map(|live| (live.broker, live)).collect();
         let same = |broker: &BrokerId| {
             let now = brokers.get(broker).map(|live| live.broker_epoch);
-            now.is_some() && now == self.live.brokers.get(broker).map(|live| live.broker_epoch)
+            now == self.live.brokers.get(broker).map(|live| live.broker_epoch)
         };
         let shutting_down = self.live.shutting_down.iter().copied().filter(same).collect();
         self.pushed.retain(|broker, _| same(broker));
@@ -149,10 +142,9 @@ impl Active {
             Change::State { partition, state, .. } => MetadataChange::Partition { partition, now: state },
             Change::CreateTopic { topic, metadata } => MetadataChange::Topic { topic, now: metadata },
             Change::DeleteTopic { topic, id, .. } => MetadataChange::TopicDeleted { topic, id },
-            Change::CreatePartitions { topic, first, states } => self.changed_topic(topic, |metadata| {
-                metadata.partitions.truncate(first);
-                metadata.partitions.extend(states);
-            })?,
+            Change::CreatePartitions { topic, states, .. } => {
+                self.changed_topic(topic, |metadata| metadata.partitions.extend(states))?
+            }
             Change::SetTopic { topic, settings } => {
                 self.changed_topic(topic, |metadata| metadata.settings = settings)?
             }

@@ -1,6 +1,8 @@
 //! Each rule as a claim. Topic `t` has one partition on brokers 1, 2 and 3; every write is
 //! committed at once unless a test says otherwise.
 
+mod office;
+
 use super::metadata::{TopicMetadata, TopicSettings};
 use super::*;
 use crate::base::ids::{LeaderEpoch, TopicId};

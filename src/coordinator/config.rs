@@ -87,3 +87,19 @@ impl Config {
         wanted.max(self.session_timeout_min).min(self.session_timeout_max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_member_of_its_own_ensemble() {
+        let member = |id| {
+            let (peer_address, client_address) = (Address::new("peer", id), Address::new("client", id));
+            Member { id: ServerId(id.into()), peer_address, client_address }
+        };
+        let config = |id| Config::new(ServerId(id), vec![member(1), member(2), member(3)]);
+        assert_eq!(config(3).check(), Ok(()));
+        assert_eq!(config(4).check(), Err(BadConfig::NotAVoter(ServerId(4))));
+    }
+}

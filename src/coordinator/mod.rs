@@ -18,6 +18,8 @@ mod peers;
 mod server;
 #[cfg(feature = "tokio")]
 mod storage;
+#[cfg(all(test, feature = "tokio"))]
+mod test_runtime;
 
 #[cfg(feature = "tokio")]
 pub use config::{Config, Member};

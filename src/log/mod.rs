@@ -45,8 +45,6 @@ mod model_test;
 #[cfg(test)]
 mod test_batches;
 #[cfg(test)]
-mod test_disk;
-#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unsynced_tail_test;
@@ -60,6 +58,8 @@ use crate::base::ids::{LeaderEpoch, TopicId};
 use crate::base::partition_state::Durability;
 use crate::producer_state::ProducerStates;
 use crate::runtime::Disk;
+#[cfg(test)]
+use crate::runtime::test_disk;
 
 pub use append::{AppendInfo, Appended};
 pub use config::{DURABLE_POINT_BYTES, LogConfig, SEGMENT_BYTES_MAX};

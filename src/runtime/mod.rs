@@ -16,6 +16,8 @@ pub mod join;
 pub mod network;
 pub mod outbox;
 pub mod select;
+#[cfg(test)]
+pub(crate) mod test_disk;
 pub mod timeout;
 pub mod tokio_runtime;
 pub mod watch;

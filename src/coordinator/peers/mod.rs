@@ -83,7 +83,8 @@ pub async fn accept_all<R: Runtime>(runtime: R, own: ServerId, listener: R::List
 }
 
 async fn read_all<R: Runtime>(own: ServerId, stream: R::Stream, inbox: Inbox) {
-    let (mut reader, writer) = stream.split();
+    // Held until the end, for without it the peer would see this side close.
+    let (mut reader, _writer) = stream.split();
     let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
     let mut from = None;
     loop {
@@ -112,8 +113,31 @@ async fn read_all<R: Runtime>(own: ServerId, stream: R::Stream, inbox: Inbox) {
         }
         match reader.read_buf(decoder.room()).await {
             Ok(1..) => {}
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => return,
         }
     }
-    drop(writer);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::coordinator::test_runtime::TestRuntime;
+    use crate::runtime::Tasks;
+
+    #[test]
+    fn a_peer_that_refuses_is_left_alone_for_a_while_before_it_is_tried_again() {
+        let runtime = TestRuntime::default();
+        runtime.connect_next(Err(ErrorKind::ConnectionRefused.into()));
+        let peer = Peer { own: ServerId(1), id: ServerId(2), address: Address::new("peer", 1) };
+        let (inbox, _inputs) = mpsc::channel(1);
+        runtime.spawn("peer writer", keep_linked(runtime.clone(), peer, Arc::default(), inbox)).detach();
+        runtime.run();
+        let sleeps = runtime.sleeps();
+        assert_eq!((sleeps.len(), sleeps[0]), (2, CONNECT_TIMEOUT), "one attempt, and then a pause");
+        assert!((RECONNECT_DELAY.0..=RECONNECT_DELAY.1).contains(&sleeps[1]));
+    }
 }

@@ -14,6 +14,8 @@ mod effects;
 mod leadership;
 mod requests;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

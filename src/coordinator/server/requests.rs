@@ -218,17 +218,13 @@ impl<R: Runtime> Server<R> {
 
     /// Answers requests from the front of the queue for as long as their turn has come.
     pub(super) fn pump(&mut self, connection: ConnectionId) {
+        let turn_has_come = |pending: &mut Pending| match pending {
+            Pending::Write { done, .. } => done.is_some(),
+            Pending::Sync { ready, .. } => *ready,
+            Pending::Read { .. } | Pending::Refused { .. } => true,
+        };
         while let Some(client) = self.clients.get_mut(connection) {
-            let turn_has_come = match client.queue.front() {
-                Some(Pending::Write { done, .. }) => done.is_some(),
-                Some(Pending::Sync { ready, .. }) => *ready,
-                Some(Pending::Read { .. } | Pending::Refused { .. }) => true,
-                None => false,
-            };
-            if !turn_has_come {
-                return;
-            }
-            let Some(pending) = client.queue.pop_front() else { return };
+            let Some(pending) = client.queue.pop_front_if(turn_has_come) else { return };
             client.answered();
             self.answer(connection, pending);
         }

@@ -17,7 +17,7 @@ use crate::coordinator::config::Config;
 use crate::coordinator::peers::{self, Link, Peer};
 use crate::coordinator::storage::{self, Format, Opened, Storage, StorageError};
 use crate::coordinator::tree::{Tree, Watches, snapshot};
-use crate::runtime::{Runtime, Task, watch};
+use crate::runtime::{Runtime, watch};
 
 /// Why a coordinator server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -131,11 +131,9 @@ pub async fn run<R: Runtime>(
             peers::accept_all(runtime.clone(), server.config.id, listeners.peers, inbox.clone()),
         ),
     ];
-    tasks.extend(link_peers(&mut server, &inbox));
-    drop(inbox);
-    let result = server.serve(inputs).await;
-    tasks.iter().for_each(Task::cancel);
-    result
+    tasks.extend(link_peers(&mut server, inbox));
+    // The tasks are cancelled with their handles, which are dropped when the server has ended.
+    server.serve(inputs).await
 }
 
 async fn forward_stop(mut stop: watch::Receiver<bool>, inbox: Inbox) {
@@ -145,7 +143,8 @@ async fn forward_stop(mut stop: watch::Receiver<bool>, inbox: Inbox) {
     }
 }
 
-fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: &Inbox) -> Vec<R::Task> {
+/// Takes the last handle of the inbox but those of the tasks.
+fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: Inbox) -> Vec<R::Task> {
     let own = server.config.id;
     let others: Vec<_> = server.config.ensemble.iter().filter(|member| member.id != own).cloned().collect();
     let link = |member: crate::coordinator::config::Member| {
@@ -157,9 +156,9 @@ fn link_peers<R: Runtime>(server: &mut Server<R>, inbox: &Inbox) -> Vec<R::Task>
     others.into_iter().map(link).collect()
 }
 
-type Recovery<R> = (Server<R>, Storage<R>, mpsc::Receiver<Vec<storage::StorageOp>>);
+pub(super) type Recovery<R> = (Server<R>, Storage<R>, mpsc::Receiver<Vec<storage::StorageOp>>);
 
-fn recover<R: Runtime>(
+pub(super) fn recover<R: Runtime>(
     runtime: &R,
     config: Config,
     format: Format,
@@ -225,4 +224,39 @@ fn consensus_config<R: Runtime>(
     own.limits = config.limits;
     own.plants = plants;
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::plants::Plants;
+    use crate::consensus::{Limits, Timing};
+    use crate::coordinator::config::Member;
+    use crate::coordinator::storage::FormatError;
+    use crate::coordinator::test_runtime::TestRuntime;
+    use crate::runtime::test_disk::now;
+
+    #[test]
+    fn a_directory_that_is_not_the_server_s_own_or_is_in_use_is_found_by_the_check() {
+        let (runtime, server) = (TestRuntime::default(), ServerId(1));
+        let missing = now(check(&runtime, server));
+        assert!(matches!(missing, Err(CoordinatorError::Storage(StorageError::Format(FormatError::Missing)))));
+        now(format(&runtime, server, false)).expect("formats");
+        assert!(now(check(&runtime, server)).is_ok());
+        runtime.lock_for_another();
+        assert!(matches!(now(check(&runtime, server)), Err(CoordinatorError::Locked(_))));
+    }
+
+    #[test]
+    fn consensus_waits_and_holds_as_long_and_as_much_as_the_configuration_says() {
+        let address = Address::new("here", 1);
+        let own = Member { id: ServerId(1), peer_address: address.clone(), client_address: address };
+        let mut config = Config::new(ServerId(1), vec![own]);
+        config.timing = Timing { heartbeat: Duration::from_millis(7), ..config.timing };
+        config.limits = Limits { trailing_entries: 7, ..config.limits };
+        let own = consensus_config(&TestRuntime::default(), &config, Plants::NONE).expect("a valid ensemble");
+        assert_eq!((own.timing, own.limits), (config.timing, config.limits));
+    }
 }

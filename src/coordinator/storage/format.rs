@@ -114,3 +114,18 @@ impl Format {
         self.replacement
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test_disk::{TestDisk, now};
+
+    #[test]
+    fn a_marker_is_written_over_a_longer_one_that_was_not_finished() {
+        let disk = TestDisk::default();
+        let unfinished = disk.open(Path::new(TEMPORARY), OpenMode::Create).expect("opens");
+        unfinished.write_at(0, &[IoSlice::new(&[b'x'; 200])]).expect("writes");
+        now(Format::write(&disk, ServerId(2), true)).expect("formats");
+        assert!(now(Format::read(&disk, ServerId(2))).expect("reads").is_replacement());
+    }
+}

@@ -16,6 +16,8 @@ mod rebuild;
 mod record;
 mod snapshot_files;
 mod task;
+#[cfg(test)]
+mod tests;
 mod wal;
 
 use std::path::{Path, PathBuf};

@@ -164,3 +164,25 @@ async fn install<R: Runtime>(storage: &mut Storage<R>, position: Position) -> Re
         _ => Ok(Stored::Invalid(position)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Zxid;
+    use crate::coordinator::test_runtime::TestRuntime;
+    use crate::runtime::test_disk::now;
+
+    #[test]
+    fn a_snapshot_that_was_stored_is_reported_and_can_be_read_by_a_peer_in_the_same_batch() {
+        let position = Position { index: 4, zxid: Zxid(4) };
+        let mut storage = now(Storage::open(TestRuntime::default(), 1)).expect("opens").storage;
+        let snapshot = StorageOp::Snapshot { position, tree: Tree::new() };
+        let read = StorageOp::Read { to: ServerId(2), position, offset: 0, len: 1 << 20 };
+        let done = now(work_batch(&mut storage, vec![snapshot, read])).expect("the disk is good");
+        let [Stored::Snapshot(stored), Stored::Read { data: Some((bytes, true)), .. }] = &done[..] else {
+            panic!("both are reported, in order");
+        };
+        assert_eq!(*stored, position);
+        assert_eq!(snapshot::decode(bytes.clone()), Ok(Tree::new()));
+    }
+}

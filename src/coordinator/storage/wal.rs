@@ -196,6 +196,7 @@ fn damage(bytes: &Bytes, readable: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test_disk::TestDisk;
 
     /// The bytes of records, each given with how much it says was durable.
     fn file_of(records: &[(&[u8], u64)]) -> Vec<u8> {
@@ -238,6 +239,17 @@ mod tests {
         let bytes = file_of(&[(b"first", 0), (b"second", 0)]);
         let shifted = Bytes::copy_from_slice(&bytes[30..]);
         assert_eq!(parse(&shifted).1, 0);
+    }
+
+    #[test]
+    fn a_new_log_holds_nothing_of_a_file_that_had_its_name() {
+        let (disk, path) = (TestDisk::default(), Path::new("wal-1.tmp"));
+        let earlier = disk.open(path, OpenMode::Create).expect("opens");
+        earlier.write_at(0, &[IoSlice::new(&[b'x'; 200])]).expect("writes");
+        let mut wal = Wal::create(&disk, path).expect("creates");
+        wal.push(&[b"first"]);
+        wal.write().expect("writes");
+        assert_eq!(disk.contents("wal-1.tmp"), file_of(&[(b"first", 0)]));
     }
 
     #[test]

@@ -144,6 +144,8 @@ mod tests {
         {
             assert_eq!(check(&[acl("ip", network)], Permissions::READ, &at).is_ok(), matches, "{network}");
         }
+        let named_so = [AuthId::new("digest", "10.1.2.3")];
+        assert_eq!(check(&[acl("ip", "10.1.2.3")], Permissions::READ, &named_so), Err(ErrorCode::NoAuth));
     }
 
     #[test]

@@ -137,3 +137,17 @@ impl Reader {
         if self.bytes.is_empty() { Ok(()) } else { Err(BadEncoding::TooLong(self.bytes.len())) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_beyond_what_was_received_fails_before_any_item_is_read() {
+        let list = |bytes: &'static [u8]| Reader::new(Bytes::from_static(bytes)).list(Reader::u8);
+        assert_eq!(list(&[0, 0, 0, 2, 8, 9]), Ok(vec![8, 9]));
+        let mut reader = Reader::new(Bytes::from_static(&[0, 0, 0, 3, 8, 9]));
+        let refused: Result<Vec<()>, _> = reader.list(|_| panic!("an item is read"));
+        assert_eq!(refused, Err(BadEncoding::Short));
+    }
+}

@@ -143,7 +143,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
 
 impl<K: Ord + Clone, V: Clone + PartialEq> PartialEq for CowMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.iter().eq(other.iter())
     }
 }
 
@@ -195,6 +195,21 @@ mod tests {
                 prop_assert!(map.iter().eq(model.iter()));
             }
         }
+    }
+
+    #[test]
+    fn maps_are_equal_that_have_the_same_entries_in_whatever_chunks() {
+        let of = |keys: &[u32]| {
+            let mut map = CowMap::default();
+            keys.iter().for_each(|key| assert_eq!(map.insert(*key, key % 7), None));
+            map
+        };
+        let rising: Vec<_> = (0..300).collect();
+        let falling: Vec<_> = (0..300).rev().collect();
+        assert_eq!(of(&rising), of(&falling));
+        assert_ne!(of(&rising), of(&rising[1..]));
+        assert_ne!(of(&rising), of(&rising[..299]));
+        assert_ne!(of(&[1, 2]), of(&[1, 3]));
     }
 
     #[test]

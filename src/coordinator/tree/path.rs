@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn children_of_a_node_are_contiguous_even_where_names_sort_below_the_slash() {
-        let paths = ["/", "/a", "/a-", "/a!", "/a/b", "/a/b-c", "/a/b/d", "/a-/x", "/a0/y", "/a!/z"];
+        let paths = ["/", "/a", "/a-", "/a!", "/a/b", "/a/b-c", "/a/b/d", "/a-/x", "/a0/y", "/a!/z", "/!"];
         let mut keys: Vec<_> = paths.into_iter().map(|path| PathKey::new(path.into())).collect();
         keys.sort();
         let from = keys.partition_point(|key| key.compare(Probe::children_of("/a")).is_lt());
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(children, ["b", "b-c"]);
         let from = keys.partition_point(|key| key.compare(Probe::children_of("/")).is_lt());
         let children: Vec<_> = keys[from..].iter().map_while(|key| child_name(key.path(), "/")).collect();
-        assert_eq!(children, ["a", "a!", "a-"]);
+        assert_eq!(children, ["!", "a", "a!", "a-"]);
     }
 }

@@ -99,6 +99,36 @@ fn a_chunk_that_goes_on_behind_what_it_is_to_hold_is_refused() {
     assert_eq!(reader.push(head), Ok(()));
 }
 
+/// A session takes 44 bytes, so these take more than one chunk.
+#[test]
+fn sessions_that_fill_more_than_one_chunk_are_all_there_again() {
+    let mut tree = Tree::new();
+    for id in 1..=4000 {
+        tree.replace_session(SessionId(id), Some(Arc::new(Session::new(Password([3; 16]), 6000))));
+    }
+    let chunks: Vec<_> = tree.snapshot().collect();
+    assert_eq!(chunks.iter().filter(|chunk| chunk[5] == Kind::Sessions as u8).count(), 3);
+    assert_eq!(decode(chunks.concat().into()), Ok(tree));
+}
+
+/// Kinds come in order, and so each is read with what stands before it.
+#[test]
+fn bytes_that_are_left_over_are_told_by_where_they_are() {
+    let mut writer = small().snapshot();
+    let mut reader = SnapshotReader::default();
+    let head = writer.next().expect("the first chunk");
+    let longer = Bytes::from([&head[..], &[0]].concat());
+    assert_eq!(reader.push(longer), Err(BadSnapshot::Encoding { chunk: 0, error: BadEncoding::TooLong(1) }));
+    reader.push(head).expect("good");
+    reader.push(writer.next().expect("the sessions")).expect("good");
+    let nodes = writer.next().expect("the nodes");
+    let payload = [&nodes[HEADER_BYTES..nodes.len() - CHECKSUM_BYTES], &[0]].concat();
+    let mut forger = writer.clone();
+    forger.index -= 1;
+    let cut_short = BadSnapshot::Encoding { chunk: 2, error: BadEncoding::Short };
+    assert_eq!(reader.push(forger.chunk(Kind::Nodes, &payload)), Err(cut_short), "the beginning of another node");
+}
+
 proptest! {
     #[test]
     fn any_flipped_bit_and_any_cut_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {

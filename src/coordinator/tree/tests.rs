@@ -190,6 +190,7 @@ fn deletes_sets_and_checks_are_refused_for_the_reasons_that_zookeeper_gives() {
         (set("/a/", b"", -1), ErrorCode::BadArguments),
         (check("/a", 1), ErrorCode::BadVersion),
         (check("/c", -1), ErrorCode::NoNode),
+        (check("/c/", -1), ErrorCode::BadArguments),
     ];
     for (write, error) in cases {
         assert_eq!(bench.write(write.clone()), Err(error), "{write:?}");
@@ -352,6 +353,7 @@ fn an_access_control_list_binds_writes_and_reads() {
         assert_eq!(bench.write(write.clone()), Err(ErrorCode::NoAuth), "{write:?}");
     }
     assert_eq!(bench.tree.readable("/m", &[]).err(), Some(ErrorCode::NoAuth));
+    assert_eq!(bench.tree.acl("/m", &[]), Err(ErrorCode::NoAuth));
     assert!(bench.tree.readable("/m/c", &[]).is_ok());
 }
 
