@@ -68,7 +68,7 @@ mod tests {
         for (recovery_point, is_damage) in [(1, false), (2, true)] {
             let mut checkpoint = LeaderEpochs::default();
             checkpoint.assign(LeaderEpoch(1), 0);
-            let mut witness = EpochWitness::new(checkpoint, recovery_point);
+            let mut witness = EpochWitness::new(checkpoint, 0..recovery_point);
             for (offset, epoch) in [(0, 1), (1, 9)] {
                 let mut batch = Recipe::default().make();
                 assign(&mut batch, offset, LeaderEpoch(epoch));

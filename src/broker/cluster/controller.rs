@@ -245,3 +245,7 @@ pub async fn read_until_it_succeeds<R: Runtime>(plane: &Plane<R>, client: &Coord
         plane.pause().await;
     }
 }
+
+#[cfg(test)]
+#[path = "controller_tests.rs"]
+mod tests;

@@ -203,3 +203,32 @@ pub fn find_coordinator(version: i16, request: &FindCoordinatorRequest) -> FindC
     };
     message!(FindCoordinatorResponse { coordinators: request.coordinator_keys.iter().map(coordinator).collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Node, OWN};
+    use super::*;
+    use crate::wire::kafka::messages::metadata_request::MetadataRequestTopic;
+
+    /// Whether a client that asks about an unknown topic has it created.
+    fn creates(version: i16, allow_auto_topic_creation: bool) -> bool {
+        let mut node = Node::that_knows(OWN, ClusterMetadata::default());
+        let topics = Some(vec![message!(MetadataRequestTopic { name: Some(StrBytes::from("t")) })]);
+        let request = message!(MetadataRequest { topics, allow_auto_topic_creation });
+        node.world.run(metadata(&node.plane, version, &request));
+        node.commands.try_recv().is_ok()
+    }
+
+    #[test]
+    fn a_topic_is_created_by_asking_unless_the_client_can_object_and_does() {
+        assert_eq!([3, 4, 5].map(|version| creates(version, false)), [true, false, false]);
+        assert_eq!([3, 4, 5].map(|version| creates(version, true)), [true, true, true]);
+    }
+
+    #[test]
+    fn a_topic_that_is_asked_about_twice_is_created_once() {
+        let node = Node::new();
+        let asked = ["t", "s", "t"].map(|name| Asked::ByName(StrBytes::from(name)));
+        assert_eq!(missing(&node.plane, &asked), ["s", "t"]);
+    }
+}

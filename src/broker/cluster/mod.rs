@@ -32,6 +32,8 @@ mod proposals;
 mod pushes;
 mod session;
 mod shutdown;
+#[cfg(test)]
+mod testing;
 mod topic_configs;
 mod topics;
 mod tree;

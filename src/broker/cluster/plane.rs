@@ -163,3 +163,69 @@ impl<R: Runtime> Plane<R> {
 pub fn address(broker: &BrokerMetadata) -> Option<Address> {
     broker.endpoints.first().map(|endpoint| Address::new(endpoint.host.clone(), endpoint.port))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::super::testing::{Node, OWN, World, broker_at};
+    use super::*;
+    use crate::controller::metadata::ClusterMetadata;
+    use crate::wire::frame::FrameDecoder;
+    use crate::wire::kafka::ErrorCode;
+    use crate::wire::kafka::request::decode;
+    use crate::wire::kafka::response::{api_versions, encode};
+
+    const OTHER: BrokerId = BrokerId(2);
+
+    /// A broker at `host` that shakes hands and counts the connections to it.
+    fn listen(world: &World, host: &str) -> Arc<AtomicUsize> {
+        let opened = Arc::<AtomicUsize>::default();
+        let counter = opened.clone();
+        world.serve(Address::new(host, 9092), move |stream| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            shake_hands(stream)
+        });
+        opened
+    }
+
+    async fn shake_hands(mut stream: DuplexStream) {
+        let mut decoder = FrameDecoder::new(1024);
+        while stream.read_buf(decoder.room()).await.is_ok_and(|count| count > 0) {
+            while let Some(frame) = decoder.next_frame().expect("a frame") {
+                let (header, _) = decode(frame).expect("a request");
+                let response = api_versions(ErrorCode::None).into();
+                let frame = encode(header.correlation_id, header.version, &response).expect("encodes");
+                stream.write_all(&frame.into_bytes()).await.expect("room");
+            }
+        }
+    }
+
+    fn cluster(broker_epoch: i64) -> ClusterMetadata {
+        ClusterMetadata { brokers: [(OTHER, broker_at("b2", broker_epoch))].into(), ..ClusterMetadata::default() }
+    }
+
+    #[test]
+    fn clients_requests_to_one_incarnation_share_a_connection_and_the_next_one_gets_another() {
+        let mut node = Node::that_knows(OTHER, cluster(5));
+        let opened = listen(&node.world, "b2");
+        let forward = |node: &Node| {
+            node.world.run(node.plane.forwarding(OTHER)).expect("connects");
+            opened.load(Ordering::Relaxed)
+        };
+        assert_eq!([forward(&node), forward(&node)], [1, 1]);
+        node.learns(OTHER, cluster(6));
+        assert_eq!([forward(&node), forward(&node)], [2, 2]);
+    }
+
+    #[test]
+    fn a_controller_whose_task_has_ended_is_no_controller() {
+        let Node { world, plane, commands, .. } = Node::new();
+        drop(commands);
+        let (broker, broker_epoch) = (OWN, BrokerEpoch(1));
+        let answer = world.run(plane.ask_own_controller(Request::ControlledShutdown { broker, broker_epoch }));
+        assert_eq!(answer, Err(Refusal::NotController));
+    }
+}

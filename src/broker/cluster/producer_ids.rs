@@ -66,3 +66,39 @@ async fn take_block<R: Runtime>(plane: &Plane<R>) -> Result<Range<i64>, Failed> 
     client.set_data(znode::PATH, znode::encode(plane.own(), &block), Some(stat.version)).await?;
     Ok(block)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Node;
+    use super::*;
+    use crate::base::znode::ErrorCode as Refused;
+
+    fn init_of(node: &Node, producer_id: i64, producer_epoch: i16) -> (i64, ErrorCode) {
+        let request = message!(InitProducerIdRequest { transactional_id: None, producer_id, producer_epoch });
+        let response = node.world.run(init(&node.plane, &request));
+        (response.producer_id, ErrorCode::from_wire(response.error_code))
+    }
+
+    #[test]
+    fn a_producer_names_both_its_id_and_its_epoch_or_neither() {
+        let node = Node::new();
+        *node.plane.producer_ids.try_lock().expect("nobody holds it") = 40..50;
+        for (id, epoch) in [(0, 0), (7, 3), (-1, -1)] {
+            assert_eq!(init_of(&node, id, epoch).1, ErrorCode::None, "{id} {epoch}");
+        }
+        for (id, epoch) in [(0, -1), (-1, 0)] {
+            assert_eq!(init_of(&node, id, epoch), (-1, ErrorCode::InvalidRequest), "{id} {epoch}");
+        }
+    }
+
+    #[test]
+    fn whoever_was_too_slow_for_a_block_pauses_and_takes_the_next_one() {
+        let node = Node::new();
+        let ensemble = node.ensemble();
+        ensemble.put(znode::PATH, "", 0);
+        ensemble.refuse_once("set", Refused::BadVersion);
+        node.begin_session();
+        assert_eq!(init_of(&node, -1, -1), (0, ErrorCode::None));
+        assert_eq!(node.pauses(), 1);
+    }
+}

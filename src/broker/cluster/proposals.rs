@@ -235,9 +235,11 @@ pub fn error_code(refusal: &Refusal) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Node, OWN, Sink, cluster_of};
     use super::*;
     use crate::base::partition_state::InSyncReplica;
     use crate::replication::Proposal;
+    use crate::runtime::Tasks;
 
     fn members(brokers: &[i32]) -> Vec<InSyncReplica> {
         let member = |broker: &i32| InSyncReplica { broker: BrokerId(*broker), broker_epoch: BrokerEpoch(9) };
@@ -289,6 +291,25 @@ mod tests {
         assert_eq!(told(&[1, 2], Err(Refusal::Unknown)), None);
         for refusal in [Refusal::TryAgain, Refusal::FencedLeaderEpoch, Refusal::StalePartitionEpoch] {
             assert_eq!(told(&[1, 2], Err(refusal)), Some(InSyncAnswer::Refused));
+        }
+    }
+
+    #[test]
+    fn proposals_that_wait_are_carried_together() {
+        let mut node = Node::that_knows(OWN, cluster_of("t", TopicId([1; 16]), 2));
+        let (proposals, waiting) = mpsc::channel(2);
+        for index in 0..2 {
+            let partition = TopicPartition::new("t", index);
+            assert!(proposals.try_send(PartitionProposal { partition, ..sent(&[1]) }).is_ok());
+        }
+        let _task = node.world.spawn("proposals", carry_all(node.plane.clone(), Sink::default(), waiting));
+        node.world.settle();
+        // None of them has an answer yet.
+        for index in 0..2 {
+            let Ok(Command::Request { request: Request::AlterPartition(asked), .. }) = node.commands.try_recv() else {
+                panic!("partition {index} is not proposed");
+            };
+            assert_eq!(asked.partition, TopicPartition::new("t", index));
         }
     }
 }

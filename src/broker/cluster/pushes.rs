@@ -169,8 +169,11 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Node, OWN, OWN_EPOCH, World};
+    use super::super::updates::Update;
     use super::*;
     use crate::base::ids::ControllerEpoch;
+    use crate::wire::private::UpdateMetadataResult;
 
     fn update(sequence: u64, snapshot: bool) -> MetadataUpdate {
         let content =
@@ -210,5 +213,50 @@ mod tests {
             queue.push(update(sequence, false));
         }
         assert!(queue.waiting.is_empty() && queue.wants_snapshot);
+    }
+
+    #[test]
+    fn a_snapshot_is_asked_for_once_and_only_after_a_loss() {
+        let shared = Shared::default();
+        assert!(matches!(shared.next(false), Next::Wait), "nothing was lost");
+        lock(&shared.queue).lose();
+        assert!(matches!(shared.next(false), Next::AskForSnapshot));
+        assert!(matches!(shared.next(true), Next::Wait), "it was asked for already");
+    }
+
+    fn line(node: &Node) -> Line<World> {
+        Line::start(node.plane.clone(), OWN, OWN_EPOCH, node.plane.advertised.clone())
+    }
+
+    /// Whose snapshot is asked for next.
+    async fn asked_for(node: &mut Node) -> (BrokerId, BrokerEpoch) {
+        match node.commands.recv().await.expect("asked") {
+            Command::SnapshotRequested { broker, broker_epoch } => (broker, broker_epoch),
+            _ => panic!("nothing else is said to the controller"),
+        }
+    }
+
+    #[test]
+    fn each_update_that_is_not_applied_makes_the_line_ask_for_a_snapshot() {
+        let mut node = Node::new();
+        let (world, line) = (node.world.clone(), line(&node));
+        world.run(async {
+            for sequence in 0..3 {
+                line.push(update(sequence, true));
+                let Update { update, reply } = node.updates.recv().await.expect("delivered");
+                assert_eq!(update.sequence, sequence);
+                let (error, controller_epoch) = (ErrorCode::InvalidUpdateVersion, ControllerEpoch(1));
+                reply.send(UpdateMetadataResult { error, controller_epoch, next_sequence: 0 }).expect("waits");
+                assert_eq!(asked_for(&mut node).await, (OWN, OWN_EPOCH));
+            }
+        });
+    }
+
+    #[test]
+    fn a_line_that_overflows_before_it_has_sent_anything_asks_for_a_snapshot() {
+        let mut node = Node::new();
+        let (world, line) = (node.world.clone(), line(&node));
+        (0..=UPDATES_PER_LINE_MAX as u64).for_each(|sequence| line.push(update(sequence, false)));
+        assert_eq!(world.run(asked_for(&mut node)), (OWN, OWN_EPOCH));
     }
 }

@@ -347,3 +347,7 @@ impl<R: Runtime> Session<'_, R> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

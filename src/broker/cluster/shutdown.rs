@@ -62,3 +62,40 @@ pub async fn answer<R: Runtime>(plane: &Plane<R>, message: ControlledShutdown) -
     let remaining_partitions = i32::from(!matches!(error, ErrorCode::None | ErrorCode::StaleBrokerEpoch));
     ControlledShutdownResult { error, remaining_partitions }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::controller::Command;
+    use super::super::testing::{Node, OWN, OWN_EPOCH};
+    use super::*;
+    use crate::controller::Answer;
+
+    #[test]
+    fn a_broker_that_leaves_stands_for_nothing_any_more_and_closes_its_session() {
+        let node = Node::new();
+        let ensemble = node.ensemble();
+        node.begin_session();
+        node.world.run(leave(&node.plane));
+        assert!(*node.plane.stopping.borrow());
+        assert_eq!(ensemble.heard(), ["close"]);
+    }
+
+    /// What a broker is told that wants to leave, when the controller decides so.
+    fn told(decision: Result<Answer, Refusal>) -> (ErrorCode, i32) {
+        let mut node = Node::new();
+        let message = ControlledShutdown { broker: OWN, broker_epoch: OWN_EPOCH };
+        let decide = async {
+            let Some(Command::Request { reply, .. }) = node.commands.recv().await else { panic!("it is asked") };
+            reply.send(decision).expect("somebody waits");
+        };
+        let (result, ()) = node.world.run(async { tokio::join!(answer(&node.plane, message), decide) });
+        (result.error, result.remaining_partitions)
+    }
+
+    #[test]
+    fn a_broker_may_go_once_nothing_remains_that_it_leads() {
+        assert_eq!(told(Ok(Answer::Done)), (ErrorCode::None, 0));
+        assert_eq!(told(Err(Refusal::StaleBrokerEpoch)), (ErrorCode::StaleBrokerEpoch, 0));
+        assert_eq!(told(Err(Refusal::NotController)), (ErrorCode::NotController, 1));
+    }
+}

@@ -127,4 +127,14 @@ mod tests {
             assert!(error.starts_with(name) && error.contains(value.unwrap_or("null")), "{error}");
         }
     }
+
+    #[test]
+    fn a_topic_that_does_not_say_has_the_brokers_minimum_and_at_least_one() {
+        let address = Address::new("localhost", 0);
+        let of = |min_in_sync| {
+            let config = Config { min_in_sync, ..Config::new(BrokerId(1), address.clone(), vec![address.clone()]) };
+            settings(&config, std::iter::empty()).expect("supported").min_in_sync
+        };
+        assert_eq!([0, 1, 2].map(of), [1, 1, 2]);
+    }
 }

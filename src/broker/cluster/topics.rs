@@ -444,11 +444,39 @@ async fn await_metadata<R: Runtime>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Node, OWN, cluster_of};
     use super::*;
+    use crate::wire::kafka::messages::create_topics_request::CreatableReplicaAssignment;
 
     #[test]
     fn a_request_waits_as_long_as_it_says_and_never_longer_than_the_limit() {
         let waits = [-1, 0, 250, i32::MAX].map(patience);
         assert_eq!(waits, [Duration::ZERO, Duration::ZERO, Duration::from_millis(250), TIMEOUT_MAX]);
+    }
+
+    #[test]
+    fn an_assignment_gives_all_partitions_equally_many_replicas() {
+        let assignment = |(index, brokers): (i32, &[i32])| {
+            message!(CreatableReplicaAssignment { partition_index: index, broker_ids: brokers.to_vec() })
+        };
+        let refused = |second: &[i32]| {
+            let assignments = [(0, &[1, 2][..]), (1, second)].map(assignment).to_vec();
+            let topic = message!(CreatableTopic { assignments, num_partitions: DEFAULT, replication_factor: -1 });
+            explicit(&topic).err().map(|(error, _)| error)
+        };
+        assert_eq!(refused(&[2, 1]), None);
+        assert_eq!(refused(&[2]), Some(ErrorCode::InvalidReplicaAssignment));
+    }
+
+    #[test]
+    fn a_topic_that_is_deleted_by_id_is_found_by_it_and_no_id_finds_none() {
+        let id = TopicId([3; 16]);
+        let node = Node::that_knows(OWN, cluster_of("t", id, 1));
+        let by_id = |id| resolve(&node.plane, &Target { name: None, id });
+        assert_eq!(by_id(id), Ok(Target { name: Some("t".to_owned()), id }));
+        assert_eq!(by_id(TopicId([4; 16])), Err(ErrorCode::UnknownTopicId));
+        let without_id = Node::that_knows(OWN, cluster_of("t", TopicId::ZERO, 1));
+        let none = Target { name: None, id: TopicId::ZERO };
+        assert_eq!(resolve(&without_id.plane, &none), Err(ErrorCode::UnknownTopicId));
     }
 }

@@ -125,3 +125,37 @@ async fn take(pending: &mut std::collections::VecDeque<PendingReply>) -> Result<
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Node, OWN, cluster_of};
+    use super::*;
+    use crate::base::ids::TopicId;
+
+    #[test]
+    fn the_topics_are_read_after_a_sync_and_no_watch_is_left_on_them() {
+        let node = Node::new();
+        let (ensemble, id) = (node.ensemble(), TopicId([3; 16]));
+        let metadata = cluster_of("t", id, 1).topics["t"].clone();
+        ensemble.put(&topic::path("t"), topic::encode(&topic::Topic { id, replicas: vec![vec![OWN]] }), 0);
+        ensemble.put(&topic_config::path("t"), topic_config::encode(&metadata.settings), 0);
+        let state = partition_state::encode(&metadata.partitions[0], ControllerEpoch(2));
+        ensemble.put(&partition_state::path(&TopicPartition::new("t", 0)), state, 0);
+        let tree = node.world.run(read(&node.begin_session())).expect("reads");
+        assert_eq!(tree.topics, BTreeMap::from([("t".into(), metadata)]));
+        let expected = [
+            "sync /",
+            "children /brokers/topics",
+            "get /brokers/topics/t",
+            "get /config/topics/t",
+            "get /brokers/topics/t/partitions/0/state",
+        ];
+        assert_eq!(ensemble.heard(), expected);
+    }
+
+    #[test]
+    fn brokers_are_numbers_in_ascending_order() {
+        let names = ["10", "x", "2", "1"].map(Arc::from);
+        assert_eq!(broker_ids(&names), [1, 2, 10].map(BrokerId));
+    }
+}

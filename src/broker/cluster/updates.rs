@@ -128,9 +128,11 @@ fn result(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Node, Sink};
     use super::*;
     use crate::base::ids::{BrokerId, TopicId};
     use crate::controller::metadata::MetadataChange;
+    use crate::runtime::Tasks;
 
     fn update(content: MetadataContent) -> MetadataUpdate {
         let (controller, controller_epoch) = (BrokerId(1), ControllerEpoch(2));
@@ -167,5 +169,18 @@ mod tests {
         for other in [None, Some(BrokerEpoch(8))] {
             assert_eq!(told(other, 2, Applied::Stale), ErrorCode::StaleBrokerEpoch);
         }
+    }
+
+    #[test]
+    fn an_update_that_is_not_applied_does_not_reach_the_partitions() {
+        let (node, sink) = (Node::new(), Sink::default());
+        let (updates, waiting) = mpsc::channel(1);
+        let _task = node.world.spawn("updates", apply_all(node.plane.shared.clone(), sink.clone(), waiting));
+        let (reply, result) = oneshot::channel();
+        let update = update(MetadataContent::Snapshot(Arc::default()));
+        assert!(updates.try_send(Update { update, reply }).is_ok());
+        let result = node.world.run(result).expect("answered");
+        assert_eq!((result.error, result.next_sequence), (ErrorCode::StaleBrokerEpoch, 0));
+        assert!(sink.told().is_empty() && *node.plane.shared.metadata_changed.borrow() == 0);
     }
 }

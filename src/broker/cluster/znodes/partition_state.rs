@@ -162,4 +162,11 @@ mod tests {
             assert_eq!(&*error.path, "/brokers/topics/t/partitions/5/state");
         }
     }
+
+    #[test]
+    fn broker_0_leads_as_any_other() {
+        let state = PartitionState { leader: Some(BrokerId(0)), ..state() };
+        let read = decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &encode(&state, ControllerEpoch(9)));
+        assert_eq!(read.expect("reads").0.leader, Some(BrokerId(0)));
+    }
 }

@@ -67,4 +67,10 @@ mod tests {
         let newer = text.replace("\"version\":1", "\"version\":2");
         assert!(decode("t", newer.as_bytes()).is_err(), "what a newer program wrote is not guessed at");
     }
+
+    #[test]
+    fn a_topic_that_asks_for_nobody_in_sync_is_refused() {
+        let settings = TopicSettings { min_in_sync: 0, durability: Durability::Synced, configs: BTreeMap::new() };
+        assert_eq!(&*decode("t", &encode(&settings)).expect_err("bad").path, "/config/topics/t");
+    }
 }
