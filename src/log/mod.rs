@@ -45,7 +45,7 @@ mod model_test;
 #[cfg(test)]
 mod test_batches;
 #[cfg(test)]
-mod test_disk;
+pub(crate) mod test_disk;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
