@@ -112,9 +112,6 @@ impl<R: Runtime> Section<'_, R> {
         let (answer, receiver) = oneshot::channel();
         let waiting = (acks == Acks::All).then_some(answer);
         let outcome = self.append(i64::from(header.last_offset_delta) + 1, batch, acks, waiting);
-        if let Some(refusal) = outcome.refusal {
-            return Produced::Refused(errors::of_refusal(refusal), None);
-        }
         match outcome.appended {
             Some(Ok(appended)) => {
                 let place = self.place(appended.base_offset);

@@ -25,7 +25,7 @@ use crate::wire::kafka::response::encode;
 use crate::wire::kafka::{ApiKey, Response};
 
 /// Connections of one broker; another one is closed at once.
-const CONNECTIONS_MAX: usize = 16 * 1024;
+pub(super) const CONNECTIONS_MAX: usize = 16 * 1024;
 /// Requests of one connection whose answers are not out yet.
 const REQUESTS_IN_FLIGHT_MAX: usize = 128;
 /// Bytes that wait to be written before another answer is encoded.
@@ -35,13 +35,14 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 /// How long to wait after an accept failed: the system is out of something.
 const ACCEPT_DELAY: Duration = Duration::from_millis(50);
 
-/// Accepts clients until `stop` is raised.
+/// Accepts clients, so many at a time, until `stop` is raised.
 pub(super) async fn accept_all<R: Runtime, C: ClusterApi>(
     server: Arc<Server<R, C>>,
     listener: R::Listener,
+    connections_max: usize,
     mut stop: watch::Receiver<bool>,
 ) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Arc::new(Semaphore::new(connections_max));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -53,7 +54,7 @@ pub(super) async fn accept_all<R: Runtime, C: ClusterApi>(
             continue;
         };
         let Ok(permit) = connections.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, limit = CONNECTIONS_MAX, "too many connections");
+            tracing::warn!(%peer, limit = connections_max, "too many connections");
             continue;
         };
         let (client, stop) = (server.clone(), stop.clone());

@@ -38,6 +38,9 @@ pub mod start;
 mod ticks;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use join::run;
 pub use partitions::Partitions;

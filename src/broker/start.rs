@@ -212,7 +212,7 @@ impl<R: Runtime, C: ClusterPlane> Broker<R, C> {
         ];
         let checkpoints = ticks::checkpoint_high_watermarks(shared.clone(), partitions.clone());
         let checkpoints = shared.runtime.spawn("checkpoints", checkpoints);
-        let clients = connection::accept_all(server, listener, closing.subscribe());
+        let clients = connection::accept_all(server, listener, connection::CONNECTIONS_MAX, closing.subscribe());
         let clients = shared.runtime.spawn("accept clients", clients);
         let orderly = async {
             asked_to_stop(&mut stop).await;

@@ -165,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn producers_are_swept_out_when_the_queue_is_full_and_not_before() {
+        let mut waiting = WaitingProducers::default();
+        let lengths: Vec<usize> = (0..2 * SWEEP_FROM as i64)
+            .map(|offset| {
+                waiting.push(producer(offset, offset).0);
+                waiting.queue.len()
+            })
+            .collect();
+        let filling: Vec<usize> = (1..=SWEEP_FROM).collect();
+        assert_eq!(lengths, [filling.clone(), filling].concat());
+    }
+
+    #[test]
     fn fetches_that_are_gone_are_not_kept() {
         let mut waiting = WaitingFetches::default();
         let kept = Arc::new(WaitingFetch::default());

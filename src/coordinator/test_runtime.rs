@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::DuplexStream;
 
 use crate::base::address::Address;
 use crate::base::event::Event;
 use crate::base::time::Instant;
 use crate::runtime::test_disk::TestDisk;
 use crate::runtime::{
-    Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime, Stream, StreamReader, StreamWriter,
+    Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime,
     Task, Tasks,
 };
 
@@ -171,21 +171,6 @@ impl Listener for TestListener {
     fn local_address(&self) -> &Address {
         &self.0
     }
-}
-
-impl Stream for DuplexStream {
-    type Reader = ReadHalf<DuplexStream>;
-    type Writer = WriteHalf<DuplexStream>;
-
-    fn split(self) -> (Self::Reader, Self::Writer) {
-        tokio::io::split(self)
-    }
-}
-
-impl StreamReader for ReadHalf<DuplexStream> {}
-
-impl StreamWriter for WriteHalf<DuplexStream> {
-    fn reset(self) {}
 }
 
 impl Network for TestRuntime {

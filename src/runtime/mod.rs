@@ -18,6 +18,8 @@ pub mod outbox;
 pub mod select;
 #[cfg(test)]
 pub(crate) mod test_disk;
+#[cfg(test)]
+mod test_stream;
 pub mod timeout;
 pub mod tokio_runtime;
 pub mod watch;

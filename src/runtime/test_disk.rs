@@ -94,6 +94,21 @@ impl World {
     fn fails_writes_to(&self, id: usize) -> bool {
         self.fail_writes || self.fail_writes_to.is_some_and(|end| self.name_of(id).ends_with(end))
     }
+
+    /// With the files in it, at once.
+    fn rename_directory(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.directories.insert(to.to_owned());
+        let inside: Vec<PathBuf> = self.names.keys().filter(|name| name.starts_with(from)).cloned().collect();
+        let mut change = Vec::new();
+        for name in inside {
+            let id = self.names.remove(&name);
+            let moved = to.join(name.strip_prefix(from).unwrap());
+            self.names.extend(id.map(|id| (moved.clone(), id)));
+            change.extend([(name, None), (moved, id)]);
+        }
+        self.pending_names.push(change);
+        Ok(())
+    }
 }
 
 fn apply(bytes: &mut Vec<u8>, change: &Change) {
@@ -260,19 +275,26 @@ impl Disk for TestDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         let world = self.world();
-        let here = world.names.iter().filter(|(path, _)| path.parent() == Some(directory));
-        Ok(here
-            .map(|(path, id)| Entry {
-                name: path.file_name().unwrap().to_str().unwrap().to_owned(),
-                is_directory: false,
-                len: world.inodes[*id].live.len() as u64,
-            })
-            .collect())
+        let entry = |path: &Path, is_directory, len| Entry {
+            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+            is_directory,
+            len,
+        };
+        let is_here = |path: &&PathBuf| path.parent() == Some(directory);
+        let files = world.names.iter().filter(|(path, _)| is_here(path));
+        let files = files.map(|(path, id)| entry(path, false, world.inodes[*id].live.len() as u64));
+        let directories = world.directories.iter().filter(is_here).map(|path| entry(path, true, 0));
+        let mut entries: Vec<Entry> = files.chain(directories).collect();
+        entries.sort();
+        Ok(entries)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.may_go_on()?;
+        if world.directories.remove(from) {
+            return world.rename_directory(from, to);
+        }
         let id = world.names.remove(from).ok_or_else(not_found)?;
         world.names.insert(to.to_owned(), id);
         world.pending_names.push(vec![(from.to_owned(), None), (to.to_owned(), Some(id))]);
