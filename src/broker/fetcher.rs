@@ -22,7 +22,7 @@ use crate::client::connection::{Connection, RequestFailed};
 use crate::log::SEGMENT_BYTES_MAX;
 use crate::message;
 use crate::replication::{EpochEnd, FetchAnswer, Input, LeaderRequest};
-use crate::runtime::{Either, Runtime, Task, select};
+use crate::runtime::{Either, Runtime, select};
 use crate::wire::kafka::fetch::FetchedPartition;
 use crate::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use crate::wire::kafka::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
@@ -54,7 +54,8 @@ struct State<R: Runtime> {
 
 struct Fetcher<R: Runtime> {
     followed: Arc<Followed<R>>,
-    task: R::Task,
+    /// Ends with this handle.
+    _task: R::Task,
 }
 
 /// The partitions of one leader that are followed here.
@@ -112,8 +113,8 @@ impl<R: Runtime> State<R> {
             following.partitions.remove(partition);
             following.partitions.is_empty()
         };
-        if is_empty && let Some(fetcher) = self.leaders.remove(&leader) {
-            fetcher.task.cancel();
+        if is_empty {
+            self.leaders.remove(&leader);
         }
     }
 }
@@ -131,7 +132,7 @@ impl<R: Runtime> Fetcher<R> {
             version: 0,
             failures: 0,
         };
-        Fetcher { followed, task: shared.runtime.spawn("fetcher", rounds.run()) }
+        Fetcher { followed, _task: shared.runtime.spawn("fetcher", rounds.run()) }
     }
 }
 
