@@ -173,15 +173,18 @@ impl<R: Runtime> Partition<R> {
     /// Ends the partition here: nothing is appended any more, nobody waits any more. Returns when
     /// the log's work has come to rest.
     pub(super) async fn close(self: &Arc<Self>, error: ErrorCode) {
-        let mut rested = std::pin::pin!(self.rested.notified());
         self.section(|section| {
             section.core.is_closed = true;
             section.core.producers.refuse_all(error);
             section.core.wake_fetches();
         });
-        while self.view(|core| core.work.is_under_way()) {
-            rested.as_mut().await;
-            rested.set(self.rested.notified());
+        loop {
+            // Before the look: work that rests after it is not missed.
+            let rested = self.rested.notified();
+            if !self.view(|core| core.work.is_under_way()) {
+                return;
+            }
+            rested.await;
         }
     }
 }
