@@ -19,7 +19,7 @@ use crate::broker::server::ClusterApi;
 use crate::broker::shared::{Failure, Shared};
 use crate::broker::start::ClusterPlane;
 use crate::controller::metadata::{
-    BrokerMetadata, ClusterMetadata, Endpoint, MetadataContent, MetadataUpdate, TopicMetadata, TopicSettings,
+    Applied, BrokerMetadata, ClusterMetadata, Endpoint, MetadataContent, MetadataUpdate, TopicMetadata, TopicSettings,
 };
 use crate::wire::kafka::batch::{NewRecord, ProducerStamp, RecordBatchBuilder};
 use crate::wire::kafka::header::RequestHeader;
@@ -126,20 +126,23 @@ impl Node {
 
 /// Has a data plane learn of the whole cluster.
 pub fn learn(world: &World, shared: &Shared<World>, partitions: &Partitions<World>, metadata: ClusterMetadata) {
-    let applied = {
-        let mut cache = shared.metadata();
-        let next = cache.controller().map_or(1, |(_, epoch)| epoch.0 + 1);
-        let update = MetadataUpdate {
-            controller: BrokerId(3),
-            controller_epoch: ControllerEpoch(next),
-            broker_epoch: EPOCH,
-            sequence: 0,
-            content: MetadataContent::Snapshot(Arc::new(metadata)),
-        };
-        cache.apply(EPOCH, &update)
-    };
+    let applied = hear(shared, metadata);
     world.wait(partitions.apply(shared, &applied));
     world.settle();
+}
+
+/// Notes a new cluster, of which the partitions have yet to learn.
+pub fn hear(shared: &Shared<World>, metadata: ClusterMetadata) -> Applied {
+    let mut cache = shared.metadata();
+    let next = cache.controller().map_or(1, |(_, epoch)| epoch.0 + 1);
+    let update = MetadataUpdate {
+        controller: BrokerId(3),
+        controller_epoch: ControllerEpoch(next),
+        broker_epoch: EPOCH,
+        sequence: 0,
+        content: MetadataContent::Snapshot(Arc::new(metadata)),
+    };
+    cache.apply(EPOCH, &update)
 }
 
 impl World {

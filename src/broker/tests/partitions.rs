@@ -1,6 +1,8 @@
 //! What metadata makes of the partitions here.
 
-use super::node::{Node, cluster, settings, state};
+use std::pin::pin;
+
+use super::node::{Node, cluster, hear, settings, state};
 use crate::base::event::{Event, ReplicaEvent};
 use crate::base::ids::BrokerId;
 use crate::base::partition_state::PartitionState;
@@ -8,14 +10,32 @@ use crate::broker::partitions::TopicRef;
 use crate::controller::metadata::ClusterMetadata;
 use crate::wire::kafka::ErrorCode;
 
+fn has_led(node: &Node) -> bool {
+    let led = |event: &Event| matches!(event, Event::Replica(_, ReplicaEvent::BecameLeader { .. }));
+    node.world.observed().iter().any(led)
+}
+
 #[test]
 fn a_state_that_comes_after_the_end_brings_no_partition_to_life() {
     let node = Node::start();
     node.world.wait(node.partitions.close());
     node.learn(cluster(settings(), vec![state(1, 1, &[1])]));
     assert_eq!(node.partitions.index().all().count(), 0);
-    let led = |event: &Event| matches!(event, Event::Replica(_, ReplicaEvent::BecameLeader { .. }));
-    assert!(!node.world.observed().iter().any(led));
+    assert!(!has_led(&node));
+}
+
+#[test]
+fn a_partition_whose_log_was_opened_too_late_stays_dead() {
+    let node = Node::start();
+    let applied = hear(&node.shared, cluster(settings(), vec![state(1, 1, &[1])]));
+    node.world.hold_device(true);
+    let mut learning = pin!(node.partitions.apply(&node.shared, &applied));
+    assert!(node.world.ready(learning.as_mut()).is_none());
+    node.world.wait(node.partitions.close());
+    node.world.hold_device(false);
+    assert!(node.world.ready(learning.as_mut()).is_some());
+    assert_eq!(node.partitions.index().all().count(), 0);
+    assert!(!has_led(&node));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! whatever was observed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -50,6 +50,7 @@ struct State {
     listeners: BTreeMap<u16, mpsc::UnboundedSender<io::Result<DuplexStream>>>,
     closed_to_reads: BTreeSet<PathBuf>,
     disk_operations: Vec<String>,
+    device_is_held: bool,
 }
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -188,6 +189,11 @@ impl World {
         self.state().disk_operations.clone()
     }
 
+    /// Has syncs of directories wait, or no longer.
+    pub fn hold_device(&self, hold: bool) {
+        self.state().device_is_held = hold;
+    }
+
     fn note(&self, operation: String) {
         self.state().disk_operations.push(operation);
     }
@@ -231,10 +237,13 @@ impl Drop for Sleep {
 
 impl Clock for World {
     fn now(&self) -> Instant {
-        let mut state = self.state();
-        state.looks += 1;
-        assert!(state.looks < LOOKS_MAX, "somebody goes round in circles");
-        state.now
+        let (now, looks) = {
+            let mut state = self.state();
+            state.looks += 1;
+            (state.now, state.looks)
+        };
+        assert!(looks < LOOKS_MAX, "somebody goes round in circles");
+        now
     }
 
     fn wall_clock_ms(&self) -> i64 {
@@ -385,6 +394,7 @@ impl Disk for World {
     }
 
     async fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        poll_fn(|_| if self.state().device_is_held { Poll::Pending } else { Poll::Ready(()) }).await;
         self.note(format!("sync {}", directory.display()));
         self.disk.sync_directory(directory).await
     }
