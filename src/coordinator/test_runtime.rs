@@ -17,10 +17,7 @@ use crate::base::address::Address;
 use crate::base::event::Event;
 use crate::base::time::Instant;
 use crate::runtime::test_disk::TestDisk;
-use crate::runtime::{
-    Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime,
-    Task, Tasks,
-};
+use crate::runtime::{Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime, Task, Tasks};
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -78,7 +78,7 @@ pub(crate) mod tests {
     #[test]
     fn who_does_what_is_asked_for_is_accepted() {
         let findings = check(&good());
-        assert_eq!((findings.violated, findings.evaluated), (0, 24));
+        assert_eq!((findings.violated, findings.evaluations), (0, 24));
         assert_eq!(violated(|done| done.sends = 700), 0, "clients ask a lot");
     }
 

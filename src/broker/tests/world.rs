@@ -18,10 +18,7 @@ use crate::base::address::Address;
 use crate::base::event::Event;
 use crate::base::time::Instant;
 use crate::runtime::test_disk::{TestDisk, TestFile};
-use crate::runtime::{
-    Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime,
-    Task, Tasks,
-};
+use crate::runtime::{Clock, Disk, Entry, Listener, Network, Observe, OpenMode, Random, Runtime, Task, Tasks};
 
 /// What a socket holds that its peer has not read.
 const SOCKET_BYTES: usize = 1024;
