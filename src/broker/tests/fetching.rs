@@ -92,13 +92,17 @@ fn a_broker_that_is_not_registered_fetches_nothing_until_it_is() {
 
 #[test]
 fn nothing_is_asked_of_a_broker_that_the_state_does_not_name() {
-    let node = Node::start();
-    let listener = listening(&node, 3);
-    node.learn_states(vec![state(2, 1, &[2])]);
-    let fetching = Fetchers::new(node.shared.clone());
-    fetching.follow(&node.partition(), Some(BrokerId(3)));
-    node.world.pass(ms(1_000));
-    assert!(node.world.ready(pin!(listener.accept())).is_none());
+    // Whoever has led asks first where its epoch ends.
+    for before in [state(2, 1, &[2]), state(1, 1, &[1])] {
+        let node = Node::start();
+        let listener = listening(&node, 3);
+        node.learn_states(vec![before]);
+        node.learn_states(vec![state(2, 2, &[2])]);
+        let fetching = Fetchers::new(node.shared.clone());
+        fetching.follow(&node.partition(), Some(BrokerId(3)));
+        node.world.pass(ms(1_000));
+        assert!(node.world.ready(pin!(listener.accept())).is_none());
+    }
 }
 
 #[test]
