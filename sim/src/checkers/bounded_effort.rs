@@ -4,7 +4,7 @@
 //!
 //! What servers did is counted by the engine, second by second (`engine/effort.rs`), and compared with what clients sent
 //! in that second and the two before it, and with what servers owe each other: heartbeats, long polls, tries anew.
-//! The bounds are half as much again as, and up to twice, what a thousand seeds of the mixture came to.
+//! The bounds lie above what 360 seeds of the mixture came to, by half and more.
 //!
 //! Not seen: effort below that, such as a log that is synced for each batch of a client.
 
