@@ -19,7 +19,10 @@ use crate::checkers::restarts::Held;
 use crate::coordinator_disk::held_on;
 use crate::disk_log::ViewedDisk;
 use crate::draw::Draw;
-use crate::engine::{DiskImage, EngineConfig, LinkParams, NodeId, Schedule, ServerBytes, SimRuntime, Simulation, View};
+use crate::engine::{
+    DiskFault, DiskImage, DiskOperation, EngineConfig, LinkParams, NodeId, Schedule, ServerBytes, SimRuntime,
+    Simulation, View,
+};
 use crate::history::Client;
 use crate::invariants::model::{Retention, TopicConfig, Topology};
 use crate::links::Links;
@@ -66,6 +69,8 @@ struct Machine {
     held_down: u32,
     /// Faults that make calls of its disk fail at present.
     disk_faults: usize,
+    /// How many of them waited for a sync when that was last asked.
+    syncs_armed: usize,
     /// Whether there was one since the process was started: then it may stop by itself.
     had_disk_trouble: bool,
     /// Files of which bytes at rest were damaged since it was given its disk.
@@ -141,6 +146,7 @@ impl Cluster {
             starts_ns: None,
             held_down: 0,
             disk_faults: 0,
+            syncs_armed: 0,
             had_disk_trouble: false,
             rotted: BTreeSet::new(),
         });
@@ -387,6 +393,13 @@ impl Cluster {
         self.machines[usize::from(node.0)].disk_faults -= 1;
     }
 
+    /// The next sync of that kind fails.
+    pub fn arm_sync_failure(&mut self, node: Node, operation: DiskOperation) {
+        let id = self.id(node);
+        self.simulation.arm_disk_fault(id, DiskFault::error(operation).once());
+        self.machines[usize::from(node.0)].syncs_armed = self.simulation.syncs_armed(id);
+    }
+
     /// Bytes at rest are damaged, so that whichever process reads them may stop by itself.
     pub fn disk_rots(&mut self, node: Node, path: &str) {
         self.machines[usize::from(node.0)].rotted.insert(path.to_owned());
@@ -452,6 +465,12 @@ impl Cluster {
             return Vec::new();
         };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
+        if machine.syncs_armed > 0 {
+            machine.syncs_armed = self.simulation.syncs_armed(id);
+            if machine.syncs_armed == 0 {
+                notes.push(FaultNote::SyncFailed(node));
+            }
+        }
         let explained = match &stop.cause {
             StopCause::Damage { path } => machine.has_rot_in(path.as_deref()),
             StopCause::Disk => machine.had_disk_trouble,

@@ -72,8 +72,11 @@ pub enum FaultNote {
     CallsFail(Node),
     /// A fault of a disk's calls is over.
     CallsWork(Node),
-    /// A sync of a disk fails: what was written since the last one may be gone, although it shows.
+    /// A sync of a disk is going to fail: what was written since the last one may be gone then, although it
+    /// shows.
     SyncFails(Node),
+    /// None of its syncs is to fail any more, for one has.
+    SyncFailed(Node),
     /// Bytes at rest were damaged. Nobody knows before they are read again.
     Rotted {
         /// On whose disk.
@@ -94,6 +97,7 @@ impl FaultNote {
             | FaultNote::CallsFail(node)
             | FaultNote::CallsWork(node)
             | FaultNote::SyncFails(node)
+            | FaultNote::SyncFailed(node)
             | FaultNote::Rotted { node, .. } => std::slice::from_ref(node),
         }
     }

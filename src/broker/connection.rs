@@ -3,13 +3,17 @@
 //! One task reads, serves and writes, so that a request which can be answered at once crosses no
 //! task. Requests in flight and bytes that wait to be written are bounded; beyond, the connection
 //! is not read. A client that breaks the protocol, or that neither sends nor takes anything for
-//! long, is dropped, once it has the answers to what it asked before.
+//! long, is dropped, once it has the answers to what it asked before. One that broke the protocol may have
+//! sent more than was read: that is read and dropped for a moment, for a socket that is closed over it is
+//! reset, and a reset may take the answers away that the client has not read yet (RFC 9112, section 9.6, has
+//! the same for HTTP).
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
@@ -18,7 +22,7 @@ use super::waiters::WaitingFetch;
 use crate::base::address::Address;
 use crate::base::limits::FRAME_BYTES_MAX;
 use crate::base::time::Instant;
-use crate::runtime::{Listener, Runtime, Stream, Task, watch};
+use crate::runtime::{Listener, Runtime, Stream, Task, timeout, watch};
 use crate::wire::frame::{FrameDecoder, FrameQueue};
 use crate::wire::kafka::request::{RequestError, decode};
 use crate::wire::kafka::response::encode;
@@ -32,6 +36,12 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 128;
 const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
 /// How long nothing may move on a connection (`connections.max.idle.ms`).
 const IDLE_MAX: Duration = Duration::from_secs(600);
+/// How long a connection that ended is still read, for what its client sent before it knows.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// So much of it.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// How much of it at once.
+const LINGER_READ_BYTES: usize = 16 * 1024;
 /// How long to wait after an accept failed: the system is out of something.
 const ACCEPT_DELAY: Duration = Duration::from_millis(50);
 
@@ -131,12 +141,32 @@ enum Next {
     CheckIdle,
 }
 
+/// Ends what goes out, and drops what still comes in until the client closes too.
+async fn linger(reader: &mut (impl AsyncReadExt + Unpin), writer: &mut (impl AsyncWriteExt + Unpin)) {
+    if writer.shutdown().await.is_err() {
+        return;
+    }
+    let (mut dropped, mut bytes) = (0, BytesMut::with_capacity(LINGER_READ_BYTES));
+    while dropped < LINGER_BYTES_MAX {
+        bytes.clear();
+        match reader.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => dropped += count,
+        }
+    }
+}
+
 impl<R: Runtime, C: ClusterApi> Connection<R, C> {
     async fn run(mut self, mut reader: impl AsyncReadExt + Unpin, mut writer: impl AsyncWriteExt + Unpin) -> Ended {
-        match self.serve(&mut reader, &mut writer).await {
+        let ended = match self.serve(&mut reader, &mut writer).await {
             Ok(never) => match never {},
             Err(ended) => ended,
+        };
+        if matches!(ended, Ended::Protocol(_)) {
+            // A client that neither closes nor stops sending is left to the reset.
+            let _ = timeout(&self.server.shared.runtime, LINGER_MAX, linger(&mut reader, &mut writer)).await;
         }
+        ended
     }
 
     async fn serve(

@@ -40,7 +40,7 @@ pub fn check(met: &ClusterHistory, log: &KafkaHistory, registers: &CoordinatorHi
         let name = log.name(operation.call.partition());
         judge(&mut findings, op, operation, due_ns, || format!("a send to {name}"));
     }
-    let calm = met.first_led_ns.map_or(Vec::new(), |led_ns| met.calm(led_ns + YOUNG_NS));
+    let calm = met.first_led_ns.map_or(Vec::new(), |led_ns| met.calm_of_coordinator(led_ns + YOUNG_NS));
     for (op, operation) in (0..).zip(&registers.operations) {
         if outlasts(&calm, operation.invoked_ns, met.answer_ns) {
             let what = || format!("{:?} of the coordinator", operation.call.call);

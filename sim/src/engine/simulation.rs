@@ -329,6 +329,12 @@ impl Simulation {
         self.with(|world| world.node_mut(node).disk.arm(fault));
     }
 
+    /// How many faults of a node's disk wait for a sync.
+    #[must_use]
+    pub fn syncs_armed(&self, node: NodeId) -> usize {
+        self.with(|world| world.node(node).disk.syncs_armed())
+    }
+
     /// Disarms all faults of a node's disk.
     pub fn disarm_disk_faults(&mut self, node: NodeId) {
         self.with(|world| world.node_mut(node).disk.disarm_all());

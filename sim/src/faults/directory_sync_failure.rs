@@ -2,7 +2,7 @@
 
 use super::{Fault, fsync_failure};
 use crate::cluster::Cluster;
-use crate::engine::{DiskFault, DiskOperation, Effects};
+use crate::engine::{DiskOperation, Effects};
 use crate::observed::{FaultNote, Node};
 
 /// See the module's doc.
@@ -18,8 +18,7 @@ impl Fault for DirectorySyncFailure {
     fn strike(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
             cluster.disk_fault_begins(node);
-            let id = cluster.id(node);
-            cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::SyncDirectory).once());
+            cluster.arm_sync_failure(node, DiskOperation::SyncDirectory);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::Fault;
 use crate::cluster::{Cluster, Part};
-use crate::engine::{DiskFault, DiskOperation, Effects};
+use crate::engine::{DiskOperation, Effects};
 use crate::observed::{FaultNote, Node};
 
 /// See the module's doc.
@@ -28,8 +28,7 @@ impl Fault for FsyncFailure {
     fn strike(&mut self, cluster: &mut Cluster) {
         if let Some(node) = self.node {
             cluster.disk_fault_begins(node);
-            let id = cluster.id(node);
-            cluster.simulation.arm_disk_fault(id, DiskFault::error(DiskOperation::Sync).once());
+            cluster.arm_sync_failure(node, DiskOperation::Sync);
         }
     }
 

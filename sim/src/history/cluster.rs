@@ -16,6 +16,9 @@ use wyrdlog::wire::kafka::ErrorCode;
 use crate::invariants::model::TopicConfig;
 use crate::observed::{Left, Node};
 
+/// What is left to do for a client once it has given a silent server up: a pause, another connection, a sync.
+const ATTACHED_NS: u64 = 1_000_000_000;
+
 /// A request that a broker refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -104,6 +107,9 @@ pub struct ClusterHistory {
     pub session_timeout_ns: u64,
     /// For how long after a disturbance the cluster may still be busy with it, in nanoseconds.
     pub settle_ns: u64,
+    /// How long a client of the coordinator may wait for a server that went silent: a third of the session
+    /// time-out that it asked for.
+    pub silence_ns: u64,
     /// How long brokers may take to make the directories of new partitions, one after the other.
     pub made_ns: u64,
     /// How long an answer may take while nothing disturbs, without a producer's linger, in nanoseconds.
@@ -143,9 +149,13 @@ impl ClusterHistory {
     /// from `before_ns` before its beginning on.
     #[must_use]
     pub fn disturbed(&self, before_ns: u64) -> Vec<(u64, u64)> {
+        self.disturbed_until(before_ns, self.settle_ns)
+    }
+
+    fn disturbed_until(&self, before_ns: u64, settle_ns: u64) -> Vec<(u64, u64)> {
         let mut merged: Vec<(u64, u64)> = Vec::new();
         for one in &self.disturbances {
-            let (from_ns, to_ns) = (one.from_ns.saturating_sub(before_ns), one.to_ns.saturating_add(self.settle_ns));
+            let (from_ns, to_ns) = (one.from_ns.saturating_sub(before_ns), one.to_ns.saturating_add(settle_ns));
             match merged.last_mut().filter(|last| last.1 >= from_ns) {
                 Some(last) => last.1 = last.1.max(to_ns),
                 None => merged.push((from_ns, to_ns)),
@@ -158,8 +168,19 @@ impl ClusterHistory {
     /// cluster and what had disturbed it before has been overcome.
     #[must_use]
     pub fn calm(&self, from_ns: u64) -> Vec<(u64, u64)> {
+        self.calm_settled(from_ns, self.settle_ns)
+    }
+
+    /// The same for clients of the coordinator: one whose server went silent while it attached may first have
+    /// to wait for that in vain.
+    #[must_use]
+    pub fn calm_of_coordinator(&self, from_ns: u64) -> Vec<(u64, u64)> {
+        self.calm_settled(from_ns, self.settle_ns.max(self.silence_ns + ATTACHED_NS))
+    }
+
+    fn calm_settled(&self, from_ns: u64, settle_ns: u64) -> Vec<(u64, u64)> {
         let (mut calm, mut from_ns) = (Vec::new(), from_ns);
-        for (begin_ns, end_ns) in self.disturbed(0) {
+        for (begin_ns, end_ns) in self.disturbed_until(0, settle_ns) {
             calm.push((from_ns, begin_ns.min(self.load_ends_ns)));
             from_ns = from_ns.max(end_ns);
         }
@@ -183,6 +204,7 @@ mod tests {
         assert_eq!(history.calm(10), vec![(10, 20), (35, 38), (65, 100)]);
         assert_eq!(history.calm(70), vec![(70, 100)]);
         assert_eq!(history.calm(100), vec![]);
+        assert_eq!(history.calm_of_coordinator(0), vec![(0, 20)]);
     }
 
     #[test]

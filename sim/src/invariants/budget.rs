@@ -54,6 +54,8 @@ pub struct Budget {
     /// The highest index that any coordinator server applied.
     applied: u64,
     coordinator_beyond_ns: Option<u64>,
+    /// Whose sync is going to fail: whatever they are re-admitted with may be lost by that.
+    armed: BTreeSet<Node>,
     /// All that struck, and when each incarnation registered: a partition may be learned of only when its
     /// replicas have already lost something.
     struck: Vec<(u64, FaultNote)>,
@@ -131,6 +133,11 @@ impl Budget {
                 spent.beyond_since_ns = Some(time_ns);
             }
         }
+        match note {
+            FaultNote::SyncFails(node) => drop(self.armed.insert(*node)),
+            FaultNote::SyncFailed(node) | FaultNote::CallsWork(node) => drop(self.armed.remove(node)),
+            _ => {}
+        }
         self.struck.push((time_ns, note.clone()));
         for node in self.coordinators_lost_after(model, note) {
             self.coordinators.entry(node).or_insert(self.applied);
@@ -150,9 +157,10 @@ impl Budget {
             Event::Controller(_) => {
                 self.meet(model, seen);
                 if let Some((at, spent)) = seen.partition.and_then(|at| Some((at, self.partitions.get_mut(&at)?))) {
-                    let rotted = spent.rotted.clone();
                     let admitted = model.partitions[at].running_in_sync(model).map(|(node, _)| node);
-                    for node in admitted.filter(|node| !rotted.contains(node)) {
+                    let proven: Vec<Node> =
+                        admitted.filter(|node| !spent.rotted.contains(node) && !self.armed.contains(node)).collect();
+                    for node in proven {
                         spent.lost.remove(&node);
                         spent.disks.remove(&node);
                         spent.unproven.remove(&node);
@@ -182,6 +190,9 @@ impl Budget {
             let Some(node) = model.topology.brokers.get(&member.broker) else { continue };
             let lives = (member.broker, BrokerEpoch(i64::MIN))..=(member.broker, member.broker_epoch);
             let since_ns = self.registered.range(lives).next_back().map_or(0, |(_, time_ns)| *time_ns);
+            if self.armed.contains(node) {
+                *spent = spend(spent, partition, &FaultNote::SyncFails(*node));
+            }
             for (_, note) in self.struck.iter().filter(|(time_ns, _)| *time_ns >= since_ns) {
                 if let Some(note) = note.on(*node) {
                     *spent = spend(spent, partition, &note);
@@ -217,7 +228,9 @@ fn spend(before: &Spent, partition: &Partition, note: &FaultNote) -> Spent {
         match note {
             FaultNote::CallsWork(_) => continue,
             FaultNote::ProcessCrashed(_) | FaultNote::CallsFail(_) => {}
-            FaultNote::PowerLost(_) | FaultNote::SyncFails(_) => drop(spent.lost.insert(*node)),
+            FaultNote::PowerLost(_) | FaultNote::SyncFails(_) | FaultNote::SyncFailed(_) => {
+                spent.lost.insert(*node);
+            }
             FaultNote::DiskLost(_) | FaultNote::Rotted { .. } => {
                 spent.lost.insert(*node);
                 spent.disks.insert(*node);
@@ -316,6 +329,18 @@ mod tests {
         assert!(!cluster.exceeds(FaultNote::DiskLost(N3)));
         cluster.fault(FaultNote::DiskLost(N3));
         assert!(cluster.exceeds(FaultNote::DiskLost(N4)));
+    }
+
+    #[test]
+    fn a_replica_is_not_re_admitted_for_good_while_its_sync_is_still_to_fail() {
+        let mut cluster = Cluster::page_cache();
+        cluster.commit_three_batches();
+        cluster.fault(FaultNote::SyncFails(N3));
+        cluster.commit_state(N3, &[N3, N4, N5]);
+        assert!(cluster.exceeds(FaultNote::PowerLost(vec![N4])), "what it holds may be lost yet");
+        cluster.fault(FaultNote::SyncFailed(N3));
+        cluster.commit_state(N3, &[N3, N4, N5]);
+        assert!(!cluster.exceeds(FaultNote::PowerLost(vec![N4])));
     }
 
     #[test]

@@ -392,7 +392,7 @@ impl Model {
             for partition in &mut self.partitions {
                 let Some(replica) = partition.replicas.get_mut(node) else { continue };
                 match note {
-                    FaultNote::ProcessCrashed(_) | FaultNote::CallsWork(_) => {}
+                    FaultNote::ProcessCrashed(_) | FaultNote::CallsWork(_) | FaultNote::SyncFailed(_) => {}
                     FaultNote::PowerLost(_) => replica.suffered.power_lost = true,
                     FaultNote::DiskLost(_) => replica.suffered.disk_lost = true,
                     FaultNote::CallsFail(_) | FaultNote::SyncFails(_) => replica.suffered.calls_failed = true,

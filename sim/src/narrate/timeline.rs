@@ -158,7 +158,7 @@ fn notes(entries: &[Entry], verdict: &Verdict, names: &Names, filter: &Filter) -
         let text = match note {
             FaultNote::Rotted { node, path } => format!("bytes of {path} rot on {}'s disk", names.of(*node)),
             // A fault's end says so itself.
-            FaultNote::CallsWork(_) => return None,
+            FaultNote::CallsWork(_) | FaultNote::SyncFailed(_) => return None,
             _ if told.contains(&time_ns) => return None,
             FaultNote::ProcessCrashed(node) => format!("{} ends by itself, to be started again", names.of(*node)),
             FaultNote::DiskLost(node) => format!("{} is given an empty disk by its operator", names.of(*node)),

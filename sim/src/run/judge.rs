@@ -225,7 +225,9 @@ impl Driver<'_> {
         let expected = &mut topics.expected;
         for (time_ns, note) in of_brokers {
             match note {
-                FaultNote::PowerLost(_) | FaultNote::SyncFails(_) => expected.cuts_ns.push(*time_ns),
+                FaultNote::PowerLost(_) | FaultNote::SyncFails(_) | FaultNote::SyncFailed(_) => {
+                    expected.cuts_ns.push(*time_ns);
+                }
                 FaultNote::DiskLost(_) | FaultNote::Rotted { .. } => expected.disks_ns.push(*time_ns),
                 FaultNote::ProcessCrashed(_) | FaultNote::CallsFail(_) | FaultNote::CallsWork(_) => {}
             }
@@ -318,6 +320,8 @@ impl Driver<'_> {
         met.session_timeout_ns = shape.session_timeout_ms * 1_000_000;
         met.settle_ns = self.bound_ns() - (phases.warm_up_ms + phases.faults_ms) * 1_000_000;
         let partitions: u64 = shape.topics.iter().map(|topic| u64::from(topic.partitions)).sum();
+        let asked_ms = self.plan.workloads.iter().filter_map(Workload::session_timeout_ms).map(u64::from).max();
+        met.silence_ns = asked_ms.unwrap_or(shape.session_timeout_ms) * 1_000_000 / 3;
         met.made_ns = SYNCS_TO_MAKE * partitions * shape.sync_latency_us * 1_000;
         let round_trip_us = 2 * (shape.link_latency_us + shape.link_jitter_us);
         met.answer_ns = ANSWER_NS + ROUND_TRIPS * 1_000 * (round_trip_us + shape.sync_latency_us);

@@ -203,6 +203,15 @@ impl Workload {
         self.of_log().map_or(0, |load| load.producers.linger_ms)
     }
 
+    /// The session time-out that its clients ask for, if it says one.
+    #[must_use]
+    pub fn session_timeout_ms(&self) -> Option<u32> {
+        match self {
+            Workload::Registers { session_timeout_ms, .. } => *session_timeout_ms,
+            _ => None,
+        }
+    }
+
     /// Whether its consumers' own limits let a fetch bring little.
     #[must_use]
     pub fn fetches_little(&self) -> bool {

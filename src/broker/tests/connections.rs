@@ -86,3 +86,28 @@ fn a_client_that_takes_no_answers_is_idle_whatever_it_asked() {
     node.world.pass(ms(600_000));
     assert!(client.is_closed());
 }
+
+#[test]
+fn what_stands_behind_a_frame_that_ends_the_connection_is_read_and_dropped_for_a_moment() {
+    let (node, _stop) = serving(8);
+    let mut client = Peer::connect(&node.world, PORT);
+    client.ask(0, &versions());
+    let mut too_long = vec![0_u8; 512 * 1024];
+    too_long[..4].copy_from_slice(&i32::MAX.to_be_bytes());
+    assert!(client.takes(&too_long));
+    assert!(client.is_answered());
+    assert!(client.is_closed());
+    assert!(client.takes(&too_long));
+    node.world.pass(ms(1_000));
+    assert!(!client.takes(&too_long), "its end is gone by now");
+}
+
+#[test]
+fn a_client_that_never_stops_sending_is_left() {
+    let (node, _stop) = serving(8);
+    let mut client = Peer::connect(&node.world, PORT);
+    let nonsense = vec![0xff_u8; 512 * 1024];
+    assert!(client.takes(&nonsense));
+    assert!(client.takes(&nonsense));
+    assert!(!client.takes(&nonsense));
+}

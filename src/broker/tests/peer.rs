@@ -73,6 +73,12 @@ impl Peer {
         self.write(encode_request(1, version, None, request).unwrap());
     }
 
+    /// Whether bytes that are no request are taken, so many of them, without time going on.
+    pub fn takes(&mut self, bytes: &[u8]) -> bool {
+        let world = self.world.clone();
+        world.ready(pin!(self.stream.write_all(bytes))).is_some_and(|written| written.is_ok())
+    }
+
     fn write(&mut self, frame: FrameQueue) {
         self.world.wait(self.stream.write_all(&frame.into_bytes())).unwrap();
         self.world.settle();

@@ -23,6 +23,8 @@ use crate::wire::zookeeper::{Request, Response, WatchEvent, take_frame};
 const RESPONSE_BYTES_MAX: usize = 4 * JUTE_BYTES_MAX;
 /// No request is taken while more than this waits to be written.
 const OUTGOING_BYTES_MAX: usize = 2 * JUTE_BYTES_MAX;
+/// The session outlives so many attempts that nobody answers, however few servers there are.
+const ATTEMPTS_MIN: u32 = 3;
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -107,7 +109,8 @@ impl<R: Runtime> Connection<R> {
 
     /// How long a server may take to be connected and to answer for the session.
     fn connect_timeout(&self) -> Duration {
-        let share = self.session_timeout() / u32::try_from(self.config.servers.len()).unwrap_or(u32::MAX);
+        let servers = u32::try_from(self.config.servers.len()).unwrap_or(u32::MAX);
+        let share = self.session_timeout() / servers.max(ATTEMPTS_MIN);
         share.max(self.config.connect_timeout_min)
     }
 

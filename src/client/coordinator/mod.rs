@@ -51,8 +51,8 @@ pub struct Config {
     pub servers: Vec<Address>,
     /// The session time-out to ask for; the server bounds it.
     pub session_timeout: Duration,
-    /// A server gets its share of the session time-out to be connected and to answer, but no less
-    /// than this.
+    /// A server gets its share of the session time-out to be connected and to answer, a third at most, but
+    /// no less than this.
     pub connect_timeout_min: Duration,
     /// The longest pause between two attempts; its length is drawn at random.
     pub reconnect_backoff_max: Duration,

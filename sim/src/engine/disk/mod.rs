@@ -107,6 +107,13 @@ impl Disk {
         self.faults.push(Armed { fault, draws: self.draws.of_armed() });
     }
 
+    /// How many faults wait for a sync.
+    pub fn syncs_armed(&self) -> usize {
+        let waits =
+            |armed: &&Armed| matches!(armed.fault.operation, DiskOperation::Sync | DiskOperation::SyncDirectory);
+        self.faults.iter().filter(waits).count()
+    }
+
     pub fn disarm_all(&mut self) {
         self.faults.clear();
     }
