@@ -2,7 +2,9 @@
 //! all its logs. The next start believes both, so that what they say is held to the files and to the replicas: what
 //! is called durable is on the device, and no high watermark is above what was ever exposed.
 //!
-//! False positive avoided: high watermarks may have been noted before a log was opened that has lost some of its records.
+//! False positives avoided: high watermarks may have been noted before a log was opened that has lost some of its records.
+//! A snapshot below the log's start is of no use to anybody, and the next start removes it while the point that names it
+//! is still the newest (`swarm` seed 82015).
 //!
 //! Both files are parsed here anew. A run's end is when they are looked at, of logs that are open, on disks that no
 //! fault has struck. Where it is quiet and the class is *synced*, the point is at the log's end.
@@ -107,7 +109,8 @@ impl<D: DiskView> Noted<'_, D> {
         }
         let snapshots = names.iter().filter_map(|name| number(name, ".snapshot"));
         let newest = snapshots.clone().max().unwrap_or(-1);
-        if point.snapshot >= 0 && !snapshots.clone().any(|offset| offset == point.snapshot) {
+        let is_of_use = point.snapshot >= 0 && point.snapshot >= self.replica.log.start;
+        if is_of_use && !snapshots.clone().any(|offset| offset == point.snapshot) {
             return Err(format!("its durable point names the snapshot {}, which is not there", point.snapshot));
         }
         let (start, end) = (self.replica.log.start, self.replica.log.end);
