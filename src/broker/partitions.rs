@@ -256,14 +256,17 @@ impl<R: Runtime> Partitions<R> {
         change(Arc::make_mut(&mut index))
     }
 
+    /// Once all are closed nothing goes: logs are left in good order, and the next start learns what is gone.
     async fn remove_topic(&self, topic: &Arc<str>, id: TopicId) -> Result<(), LogError> {
-        let hosted = self.index().topics.get(topic).filter(|hosted| hosted.id == id).cloned();
-        self.change_index(|index| {
-            if hosted.is_some() {
+        let taken = self.change_index(|index| {
+            let hosted = index.topics.get(topic).filter(|hosted| hosted.id == id).cloned();
+            if hosted.is_some() && !index.is_closed {
                 index.topics.remove(topic);
                 index.names.remove(&id);
             }
+            (!index.is_closed).then_some(hosted)
         });
+        let Some(hosted) = taken else { return Ok(()) };
         for partition in hosted.iter().flat_map(|hosted| hosted.partitions.values()) {
             self.inner.fetchers.follow(partition, None);
             partition.close(ErrorCode::UnknownTopicOrPartition).await;
@@ -300,7 +303,7 @@ impl<R: Runtime> Partitions<R> {
 
     /// Ends appending and replication: everybody who waits is told to look for another leader. A
     /// state that comes later, of a cluster that has not heard yet that this broker stops, brings no
-    /// partition back to life.
+    /// partition back to life, and a deletion removes no log.
     pub(super) async fn close(&self) {
         self.change_index(|index| index.is_closed = true);
         self.inner.fetchers.stop();

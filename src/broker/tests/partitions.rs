@@ -47,6 +47,17 @@ fn a_topic_that_a_snapshot_does_not_name_is_removed() {
     assert_eq!(found, Some(ErrorCode::UnknownTopicOrPartition));
 }
 
+/// Found by the simulator (`swarm` seed 82344): the log's directory went while the broker left the log in good order.
+#[test]
+fn a_topic_that_is_deleted_while_the_broker_stops_is_left_to_the_next_start() {
+    let node = Node::leading(&[1]);
+    node.world.wait(node.partitions.close());
+    let partition = node.partition();
+    node.learn(ClusterMetadata::default());
+    node.world.wait(partition.shut_down()).unwrap();
+    assert!(node.world.disk.exists("logs/t-0/partition.metadata"));
+}
+
 #[test]
 fn a_broker_that_is_no_replica_any_more_follows_nobody() {
     let node = Node::leading(&[1]);
