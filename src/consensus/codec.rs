@@ -114,20 +114,6 @@ pub fn encode(message: &Message, out: &mut BytesMut) {
     }
 }
 
-/// The bytes that [`encode`] will write, or a little more.
-#[must_use]
-pub fn encoded_size(message: &Message) -> usize {
-    const FIXED_BYTES_MAX: usize = 64;
-    let payloads = match message {
-        Message::Append { entries, .. } => {
-            entries.iter().map(|entry| ENTRY_BYTES_MIN + entry.payload.len()).sum::<usize>()
-        }
-        Message::Snapshot { data, .. } => data.len(),
-        _ => 0,
-    };
-    FIXED_BYTES_MAX + payloads
-}
-
 /// Reads one message that takes all of `bytes`.
 pub fn decode(mut bytes: Bytes) -> Result<Message, BadMessage> {
     let input = &mut bytes;

@@ -52,12 +52,6 @@ impl Voters {
     pub fn quorum(&self) -> usize {
         self.0.len() / 2 + 1
     }
-
-    /// Whether there is only one.
-    #[must_use]
-    pub fn is_single(&self) -> bool {
-        self.0.len() == 1
-    }
 }
 
 /// How long a server waits for what.
@@ -231,7 +225,6 @@ mod tests {
             let voters = voters(&(1..=size).collect::<Vec<_>>()).expect("a valid ensemble");
             assert!(2 * voters.quorum() > size as usize, "{size}");
             assert!(2 * (voters.quorum() - 1) <= size as usize, "{size}");
-            assert_eq!(voters.is_single(), size == 1);
         }
     }
 

@@ -52,11 +52,6 @@ impl FrameDecoder {
         FrameDecoder { buffer: BytesMut::new(), limit, last_frame_bytes: 0 }
     }
 
-    /// Raises or lowers the limit, for example once a peer is authenticated.
-    pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
-    }
-
     /// Where the next bytes of the stream go (append only), with free capacity for a read. The
     /// capacity doubles with the bytes at hand, or follows the size of the frame before.
     pub fn room(&mut self) -> &mut BytesMut {

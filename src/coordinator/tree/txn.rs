@@ -1,17 +1,15 @@
-//! The entries that the replicated log feeds to the tree, and their bytes.
+//! The entries that the replicated log feeds to the tree, and the bytes of what was proposed.
 //!
 //! | field | bytes | |
 //! |-------|------:|-|
 //! | version | 1 | 1 |
-//! | zxid | 8 | stamped by the leader; only in [`Entry`] |
-//! | time | 8 | the leader's wall clock in ms; only in [`Entry`] |
 //! | origin server, origin request | 4 + 8 | who waits for the result |
 //! | session, attachment, sequence | 8 + 8 + 8 | its place in the client's order |
 //! | ids | list | the client's authenticated ids: scheme, id |
 //! | operation | 1 + … | see [`Op`] |
 //!
-//! A server that takes a request encodes a [`Txn`] and forwards it; the leader stamps it into an
-//! [`Entry`]. What a client asked for is in there as it asked: it is judged in `apply`.
+//! A server that takes a request encodes a [`Txn`] and forwards it; the leader gives it a place and a time, which make
+//! it an [`Entry`]. What a client asked for is in there as it asked: it is judged in `apply`.
 
 use std::sync::Arc;
 
@@ -143,27 +141,6 @@ pub struct Entry {
     pub time_ms: i64,
     /// What was proposed.
     pub txn: Txn,
-}
-
-impl Entry {
-    /// Its bytes.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        out.put_i64(self.zxid.0);
-        out.put_i64(self.time_ms);
-        self.txn.put(&mut out);
-        out
-    }
-
-    /// The entry that `bytes` are.
-    pub fn decode(bytes: Bytes) -> Result<Entry, BadEncoding> {
-        let mut reader = versioned(bytes)?;
-        let (zxid, time_ms) = (Zxid(reader.i64()?), reader.i64()?);
-        let txn = Txn::read(&mut reader)?;
-        reader.finish()?;
-        Ok(Entry { zxid, time_ms, txn })
-    }
 }
 
 impl Txn {

@@ -51,41 +51,38 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 prop_compose! {
-    fn entry()(
-        (zxid, time_ms, session) in any::<(i64, i64, i64)>(),
+    fn txn()(
+        session in any::<i64>(),
         (server, request, attachment, sequence) in any::<(u32, u64, u64, u64)>(),
         ids in vec(id(), 0..3),
         op in op(),
-    ) -> Entry {
+    ) -> Txn {
         let origin = Origin { server: ServerId(server), request };
-        let txn = Txn { origin, session: SessionId(session), attachment, sequence, ids, op };
-        Entry { zxid: Zxid(zxid), time_ms, txn }
+        Txn { origin, session: SessionId(session), attachment, sequence, ids, op }
     }
 }
 
 proptest! {
     #[test]
-    fn an_entry_is_read_as_it_was_written(entry in entry()) {
-        prop_assert_eq!(Entry::decode(entry.encode().into()), Ok(entry.clone()));
-        prop_assert_eq!(Txn::decode(entry.txn.encode().into()), Ok(entry.txn));
+    fn a_proposal_is_read_as_it_was_written(txn in txn()) {
+        prop_assert_eq!(Txn::decode(txn.encode().into()), Ok(txn));
     }
 
     #[test]
-    fn a_damaged_entry_is_an_error_or_another_entry_and_never_a_panic(
-        entry in entry(), at in any::<prop::sample::Index>(), bits in 1u8.., cut in any::<prop::sample::Index>(),
+    fn a_damaged_proposal_is_an_error_or_another_one_and_never_a_panic(
+        txn in txn(), at in any::<prop::sample::Index>(), bits in 1u8.., cut in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = entry.encode();
+        let mut bytes = txn.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= bits;
-        let _ = Entry::decode(bytes.clone().into());
+        let _ = Txn::decode(bytes.clone().into());
         bytes[at] ^= bits;
         bytes.truncate(cut.index(bytes.len()));
-        prop_assert!(Entry::decode(bytes.into()).is_err());
+        prop_assert!(Txn::decode(bytes.into()).is_err());
     }
 
     #[test]
     fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = Entry::decode(bytes.clone().into());
         let _ = Txn::decode(bytes.into());
     }
 }
@@ -103,12 +100,9 @@ fn the_format_of_version_1_is_this() {
             Write::Check { path: "/b".into(), version: -1 },
         ]),
     };
-    let entry = Entry { zxid: Zxid(0x0000_0001_0000_0007), time_ms: 8, txn };
-    let hex: String = entry.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = txn.encode().iter().map(|byte| format!("{byte:02x}")).collect();
     let expected = [
         "01",
-        "0000000100000007",
-        "0000000000000008",
         "00000002",
         "0000000000000003",
         "0000000000000004",
@@ -123,14 +117,10 @@ fn the_format_of_version_1_is_this() {
 }
 
 #[test]
-fn bytes_behind_an_entry_are_an_error() {
-    let entry = Entry { zxid: Zxid(1), time_ms: 2, txn: Txn::of_ensemble(Origin::default(), Op::Noop) };
-    let longer = |mut bytes: Vec<u8>| {
-        bytes.push(0);
-        Bytes::from(bytes)
-    };
-    assert!(Entry::decode(longer(entry.encode())).is_err());
-    assert!(Txn::decode(longer(entry.txn.encode())).is_err());
+fn bytes_behind_a_proposal_are_an_error() {
+    let mut bytes = Txn::of_ensemble(Origin::default(), Op::Noop).encode();
+    bytes.push(0);
+    assert!(Txn::decode(bytes.into()).is_err());
 }
 
 #[test]
@@ -143,5 +133,5 @@ fn an_announced_count_reserves_no_memory() {
 
 #[test]
 fn an_unknown_version_is_named() {
-    assert_eq!(Entry::decode(Bytes::from_static(&[2, 0, 0])), Err(BadEncoding::Version(2)));
+    assert_eq!(Txn::decode(Bytes::from_static(&[2, 0, 0])), Err(BadEncoding::Version(2)));
 }
