@@ -42,6 +42,13 @@ impl LeaderEpochs {
         Some(self.entries[after.checked_sub(1)?].0)
     }
 
+    /// The epochs before and after one of these.
+    pub(super) fn beside(&self, epoch: LeaderEpoch) -> (Option<LeaderEpoch>, Option<LeaderEpoch>) {
+        let at = self.entries.partition_point(|(known, _)| *known < epoch);
+        let known = |at: usize| self.entries.get(at).map(|(epoch, _)| *epoch);
+        (at.checked_sub(1).and_then(known), known(at + 1))
+    }
+
     /// The largest epoch that is not above `requested`, and the offset at which it ends (KIP-279).
     /// None where no epoch is that old: the requester must then ask with an older one of its own.
     #[must_use]

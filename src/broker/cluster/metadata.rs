@@ -50,6 +50,10 @@ pub async fn metadata<R: Runtime>(plane: &Plane<R>, version: i16, request: &Meta
         let missing = missing(plane, asked.as_deref().unwrap_or_default());
         if !missing.is_empty() {
             failed = auto_create(plane, &missing).await;
+            // Created, and this broker has not come to hear of it yet.
+            for name in missing {
+                failed.entry(name).or_insert(ErrorCode::LeaderNotAvailable);
+            }
         }
     }
     let cache = plane.shared.metadata();
@@ -210,19 +214,30 @@ mod tests {
     use super::*;
     use crate::wire::kafka::messages::metadata_request::MetadataRequestTopic;
 
-    /// Whether a client that asks about an unknown topic has it created.
-    fn creates(version: i16, allow_auto_topic_creation: bool) -> bool {
+    /// Whether a client that asks about an unknown topic has it created, and what it is told.
+    fn asks(version: i16, allow_auto_topic_creation: bool) -> (bool, ErrorCode) {
         let mut node = Node::that_knows(OWN, ClusterMetadata::default());
         let topics = Some(vec![message!(MetadataRequestTopic { name: Some(StrBytes::from("t")) })]);
         let request = message!(MetadataRequest { topics, allow_auto_topic_creation });
-        node.world.run(metadata(&node.plane, version, &request));
-        node.commands.try_recv().is_ok()
+        let answer = node.world.run(metadata(&node.plane, version, &request));
+        (node.commands.try_recv().is_ok(), ErrorCode::from_wire(answer.topics[0].error_code))
+    }
+
+    fn creates(version: i16, allow_auto_topic_creation: bool) -> bool {
+        asks(version, allow_auto_topic_creation).0
     }
 
     #[test]
     fn a_topic_is_created_by_asking_unless_the_client_can_object_and_does() {
         assert_eq!([3, 4, 5].map(|version| creates(version, false)), [true, false, false]);
         assert_eq!([3, 4, 5].map(|version| creates(version, true)), [true, true, true]);
+    }
+
+    /// Found by the simulator (`swarm` seed 83964): a broker that was busy opening logs called it unknown.
+    #[test]
+    fn a_topic_that_was_asked_for_and_is_not_heard_of_yet_has_no_leader_yet() {
+        assert_eq!(asks(4, true), (true, ErrorCode::LeaderNotAvailable));
+        assert_eq!(asks(4, false), (false, ErrorCode::UnknownTopicOrPartition));
     }
 
     #[test]
