@@ -169,6 +169,9 @@ fn judge(arguments: &Arguments, suite: &Suite, mutants: &[Mutant], sweep: &Sweep
         known.extend(suite::lines_of::<Judged>(&results).into_iter().map(|one| (one.id, one)));
     }
     let missing: Vec<&Mutant> = mutants.iter().filter(|mutant| !known.contains_key(&mutant.id)).collect();
+    if let Some(one) = missing.first() {
+        passes_without(suite, one, sweep)?;
+    }
     let by_seeds = |mutant: &Mutant| judging::by_seeds(&suite.judge, mutant, sweep);
     let take = |known: &mut BTreeMap<u32, Judged>, found: Vec<Judged>| {
         known.extend(found.into_iter().map(|one| (one.id, one)));
@@ -198,6 +201,21 @@ fn judge(arguments: &Arguments, suite: &Suite, mutants: &[Mutant], sweep: &Sweep
             one
         })
         .collect())
+}
+
+/// Sees that the sweep passes as the code ships: a seed that fails by itself would reject every mutant. `one` lends
+/// its place.
+fn passes_without(suite: &Suite, one: &Mutant, sweep: &Sweep) -> Result<(), Trouble> {
+    let none = Mutant { id: 0, class: None, ..one.clone() };
+    let judged = judging::by_seeds(&suite.judge, &none, sweep)?;
+    match judged.at {
+        None => Ok(()),
+        Some((seed, scenario)) => {
+            let properties: Vec<&str> = judged.violated.iter().map(|one| one.property.as_str()).collect();
+            let properties = properties.join(", ");
+            Err(format!("seed {seed} of {scenario} fails without any mutant ({properties}): mend that first").into())
+        }
+    }
 }
 
 /// The drawn mutants that nothing has seen yet.
