@@ -1,7 +1,7 @@
 //! `wyrd-sim sweep`: many seeds.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Trouble> {
 }
 
 fn sweep_all(plan: &Plan, report: Option<&str>) -> Result<Summary, Trouble> {
-    let (mut failed, mut done, mut memory_kib) = (0_u64, 0_u64, None);
+    let (mut failed, mut done, mut memory, mut settled_kib) = (0_u64, 0_u64, Memory::default(), None);
     let mut progress = Progress::begin("sweeping seeds", Some(plan.seeds.end - plan.seeds.start));
     let summary = Arc::new(Mutex::new(Summary::default()));
     watch(plan, &summary, report);
@@ -83,13 +83,14 @@ fn sweep_all(plan: &Plan, report: Option<&str>) -> Result<Summary, Trouble> {
         progress.note(format!("{failed} failed"));
         progress.step();
         done += 1;
+        memory.look(resident_kib());
         if done == sweep::MEMORY_SEEDS {
-            memory_kib = resident_kib();
+            settled_kib = memory.least_kib();
         }
     })?;
     progress.end();
     let mut summary = std::mem::take(&mut *summary.lock().unwrap_or_else(PoisonError::into_inner));
-    summary.memory_kib = memory_kib.zip(resident_kib());
+    summary.memory_kib = settled_kib.zip(memory.least_kib());
     // A planted bug may well end a run early.
     if plan.plant.is_none() && !plan.until_failure {
         summary.misses = summary.coverage.misses(&plan.scenario);
@@ -147,6 +148,24 @@ fn grown(summary: &Summary) -> Option<String> {
     let (before, after) = summary.memory_kib?;
     let is_much = after * 100 > before * (100 + sweep::MEMORY_GROWTH_PERCENT_MAX);
     is_much.then(|| format!("resident memory grew from {before} to {after} KiB after {} seeds", sweep::MEMORY_SEEDS))
+}
+
+/// Resident memory after each of the last seeds. The least of it is what is kept between seeds: one seed takes many
+/// times as much as most, and the allocator gives it back in its own time.
+#[derive(Default)]
+struct Memory(VecDeque<u64>);
+
+impl Memory {
+    fn look(&mut self, resident_kib: Option<u64>) {
+        self.0.extend(resident_kib);
+        if self.0.len() > sweep::MEMORY_WINDOW {
+            self.0.pop_front();
+        }
+    }
+
+    fn least_kib(&self) -> Option<u64> {
+        self.0.iter().min().copied()
+    }
 }
 
 /// Resident memory of this process, where the operating system tells.

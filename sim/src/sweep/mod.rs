@@ -28,6 +28,8 @@ pub const AGAIN_OF: u64 = 16;
 pub const CANARY_SEEDS: u64 = 20;
 /// After so many seeds all that is kept between seeds has been made once.
 pub const MEMORY_SEEDS: u64 = 500;
+/// The least of so many readings, one a seed, is what is kept between seeds.
+pub const MEMORY_WINDOW: usize = 100;
 /// By so much of a hundred resident memory may grow from then on.
 pub const MEMORY_GROWTH_PERCENT_MAX: u64 = 5;
 /// How many failures are kept in full.
@@ -110,7 +112,8 @@ pub struct Summary {
     pub coverage: coverage::Coverage,
     /// What was not covered although it was to be; any makes the sweep red.
     pub misses: Vec<String>,
-    /// Resident memory after [`MEMORY_SEEDS`] seeds and at the end, in KiB, where both are known.
+    /// The least resident memory of the last [`MEMORY_WINDOW`] seeds, after [`MEMORY_SEEDS`] seeds and at the end, in
+    /// KiB, where both are known.
     pub memory_kib: Option<(u64, u64)>,
     /// The seed in which the canary was found, if one was looked for and found.
     pub canary: Option<u64>,
