@@ -42,7 +42,7 @@ pub fn draw_faults(
     let none = draw.percent(FAULT_FREE_PERCENT);
     let beyond = draw.percent(BEYOND_BUDGET_PERCENT);
     let drawn_weights = draw_weights(draw);
-    let drawn_rate = draw.between(6, 50);
+    let drawn_rate = draw.between(9, 60);
     schedule.budget = mix.budget.unwrap_or(if beyond { BudgetMode::Beyond } else { BudgetMode::Within });
     if mix.none.unwrap_or(none) {
         return;
@@ -85,7 +85,7 @@ fn draw_weights(draw: &mut Draw) -> Vec<(FaultKind, u32)> {
     let mut weights = Vec::new();
     for kind in FaultKind::ALL {
         // Rot often finds nothing to strike.
-        let most = if *kind == FaultKind::BitRot { 16 } else { 8 };
+        let most = if *kind == FaultKind::BitRot { 32 } else { 8 };
         let (on, weight) = (draw.percent(density), draw.between(1, most) as u32);
         if on || (power && *kind == FaultKind::PowerLoss) {
             weights.push((*kind, weight));
@@ -204,9 +204,11 @@ impl Drawing<'_> {
                 Action::SlowDisk { target: self.target(), factor: self.draw.between(10, 1_000) as u32 }
             }
             FaultKind::BitRot => {
-                let victims = [(Victim::Log, 5), (Victim::Index, 10), (Victim::Checkpoint, 5), (Victim::Snapshot, 4)];
+                let victims = [(Victim::Log, 4), (Victim::Index, 10), (Victim::Checkpoint, 5), (Victim::Snapshot, 6)];
                 let victim = self.draw.weighted(&victims).copied().unwrap_or(Victim::Log);
-                Action::BitRot { target: self.target(), victim, bytes: self.draw.between(1, 512) as u32 }
+                // Coordinators may be hit in a minority only, and have no index.
+                let target = if self.draw.percent(75) { self.broker() } else { self.target() };
+                Action::BitRot { target, victim, bytes: self.draw.between(1, 512) as u32 }
             }
             FaultKind::Restart => Action::Restart { target: self.target() },
             FaultKind::Replace => Action::Replace { target: self.broker() },

@@ -15,6 +15,8 @@ pub struct Effort {
     pub reads: u32,
     /// Bytes of these.
     pub read_bytes: u64,
+    /// Files that it made.
+    pub files_made: u32,
     /// Writes to files.
     pub writes: u32,
     /// Bytes of these.

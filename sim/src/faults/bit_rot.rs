@@ -12,6 +12,9 @@ use crate::engine::{Damage, Effects};
 use crate::observed::{FaultNote, Node};
 use crate::schedule::Victim;
 
+/// What is damaged in the place of what a disk has not, the rarest first.
+const IN_PLACE: [Victim; 4] = [Victim::Index, Victim::Snapshot, Victim::Checkpoint, Victim::Log];
+
 /// See the module's doc.
 pub(super) struct BitRot {
     node: Option<Node>,
@@ -25,17 +28,17 @@ impl BitRot {
     pub(super) fn new(node: Option<Node>, victim: Victim, bytes: u32, draw: Draw) -> Self {
         BitRot { node, victim, bytes, draw, path: String::new() }
     }
+}
 
-    fn is_victim(&self, part: Part, path: &str) -> bool {
-        match (part, self.victim) {
-            (Part::Coordinator(_), Victim::Log) => path.contains("wal-"),
-            (Part::Coordinator(_), Victim::Snapshot) => path.contains("snapshot-"),
-            (Part::Broker(_), Victim::Log) => path.ends_with(".log"),
-            (Part::Broker(_), Victim::Index) => path.ends_with("index"),
-            (Part::Broker(_), Victim::Checkpoint) => path.contains("checkpoint"),
-            (Part::Broker(_), Victim::Snapshot) => path.ends_with(".snapshot"),
-            _ => false,
-        }
+fn is_victim(part: Part, victim: Victim, path: &str) -> bool {
+    match (part, victim) {
+        (Part::Coordinator(_), Victim::Log) => path.contains("wal-"),
+        (Part::Coordinator(_), Victim::Snapshot) => path.contains("snapshot-"),
+        (Part::Broker(_), Victim::Log) => path.ends_with(".log"),
+        (Part::Broker(_), Victim::Index) => path.ends_with("index"),
+        (Part::Broker(_), Victim::Checkpoint) => path.contains("checkpoint"),
+        (Part::Broker(_), Victim::Snapshot) => path.ends_with(".snapshot"),
+        _ => false,
     }
 }
 
@@ -46,15 +49,15 @@ impl Fault for BitRot {
         if matches!(part, Part::Coordinator(_)) && cluster.spare_coordinators() == 0 {
             return None;
         }
-        if matches!((part, self.victim), (Part::Coordinator(_), Victim::Index | Victim::Checkpoint)) {
-            // It has neither.
-            self.victim = Victim::Snapshot;
-        }
         let (view, id) = (cluster.view(), cluster.id(node));
         let mut files = view.files(id);
-        let has_bytes = |path: &str| view.visible_file(id, path).is_some_and(|bytes| !bytes.is_empty());
-        files.retain(|path| self.is_victim(part, path) && has_bytes(path));
-        self.path = self.draw.pick(&files)?.clone();
+        files.retain(|path| view.visible_file(id, path).is_some_and(|bytes| !bytes.is_empty()));
+        // A disk that has none of what was drawn has something else.
+        let victims = std::iter::once(self.victim).chain(IN_PLACE);
+        let of_kind = |victim| files.iter().filter(move |path| is_victim(part, victim, path)).collect::<Vec<&String>>();
+        let mut found = victims.map(|victim| (victim, of_kind(victim)));
+        let (victim, files) = found.find(|(_, files)| !files.is_empty())?;
+        (self.victim, self.path) = (victim, (*self.draw.pick(&files)?).clone());
         Some(vec![FaultNote::Rotted { node, path: self.path.clone() }])
     }
 

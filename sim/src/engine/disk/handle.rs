@@ -146,12 +146,16 @@ pub struct SimFile(Arc<Handle>);
 
 impl SimFile {
     pub(in super::super) fn open(runtime: SimRuntime, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
-        let mut file = Key::NOWHERE;
+        let (mut file, mut is_made) = (Key::NOWHERE, false);
         runtime.live_io(|world| {
             world.change_names(runtime.node, |disk, now_ns| {
+                let before = disk.names.sequence();
                 file = disk.open(path, mode, now_ns)?;
+                is_made = disk.names.sequence() > before;
                 Ok(())
-            })
+            })?;
+            world.effort(runtime.node).files_made += u32::from(is_made);
+            Ok(())
         })?;
         Ok(SimFile(Arc::new(Handle { runtime, file, is_writable: mode != OpenMode::Read })))
     }
