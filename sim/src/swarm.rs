@@ -42,7 +42,7 @@ pub fn draw_faults(
     let none = draw.percent(FAULT_FREE_PERCENT);
     let beyond = draw.percent(BEYOND_BUDGET_PERCENT);
     let drawn_weights = draw_weights(draw);
-    let drawn_rate = draw.between(9, 60);
+    let drawn_rate = draw.between(10, 60);
     schedule.budget = mix.budget.unwrap_or(if beyond { BudgetMode::Beyond } else { BudgetMode::Within });
     if mix.none.unwrap_or(none) {
         return;
@@ -61,10 +61,14 @@ pub fn draw_faults(
     if fixed.is_none() {
         drawing.chains(&mut schedule.faults);
     }
-    // Whatever else a seed has: that it cuts power is decided once.
-    if weights.iter().any(|(kind, weight)| *kind == FaultKind::PowerLoss && *weight > 0) {
-        let event = drawing.event(FaultKind::PowerLoss);
-        schedule.faults.push(event);
+    // Whatever else a seed has: that it cuts power is decided once, and rot often finds nothing to strike.
+    let more: &[FaultKind] =
+        if fixed.is_none() { &[FaultKind::PowerLoss, FaultKind::BitRot] } else { &[FaultKind::PowerLoss] };
+    for kind in more {
+        if weights.iter().any(|(drawn, weight)| drawn == kind && *weight > 0) {
+            let event = drawing.event(*kind);
+            schedule.faults.push(event);
+        }
     }
     if fixed.is_none() && linked && cluster.coordinators > 1 {
         let own = &mut Draw::new(schedule.seed, "estranged servers");
@@ -85,7 +89,7 @@ fn draw_weights(draw: &mut Draw) -> Vec<(FaultKind, u32)> {
     let mut weights = Vec::new();
     for kind in FaultKind::ALL {
         // Rot often finds nothing to strike.
-        let most = if *kind == FaultKind::BitRot { 32 } else { 8 };
+        let most = if *kind == FaultKind::BitRot { 16 } else { 8 };
         let (on, weight) = (draw.percent(density), draw.between(1, most) as u32);
         if on || (power && *kind == FaultKind::PowerLoss) {
             weights.push((*kind, weight));
@@ -204,7 +208,7 @@ impl Drawing<'_> {
                 Action::SlowDisk { target: self.target(), factor: self.draw.between(10, 1_000) as u32 }
             }
             FaultKind::BitRot => {
-                let victims = [(Victim::Log, 4), (Victim::Index, 10), (Victim::Checkpoint, 5), (Victim::Snapshot, 6)];
+                let victims = [(Victim::Log, 3), (Victim::Index, 22), (Victim::Checkpoint, 3), (Victim::Snapshot, 10)];
                 let victim = self.draw.weighted(&victims).copied().unwrap_or(Victim::Log);
                 // Coordinators may be hit in a minority only, and have no index.
                 let target = if self.draw.percent(75) { self.broker() } else { self.target() };

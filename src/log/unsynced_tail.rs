@@ -15,7 +15,8 @@
 //! 3. the swap file is renamed to `<first offset>.log`.
 //!
 //! A start that finds a swap file goes on with the third step if the old segment ends at the
-//! position, and removes it otherwise: then the old segment still holds everything.
+//! position, and removes it otherwise: then the old segment still holds everything. That it ends there
+//! may be known to the cache alone, where the sync of the cut failed: it is copied aside, too, and replaced.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,12 @@ pub(super) async fn settle_swap_files<D: Disk>(disk: &D, directory: &Path) -> Re
         let swap = directory.join(&entry.name);
         let is_log_below = |name: &str| parse_offset_file(name, LOG_SUFFIX).filter(|base| *base < offset);
         let below = names()?.into_iter().filter(|other| is_log_below(&other.name).is_some()).max();
-        if below.is_some_and(|segment| segment.len == position) {
+        if let Some(segment) = below.filter(|segment| segment.len == position) {
+            let path = directory.join(&segment.name);
+            let old = disk.open(&path, OpenMode::Read).map_err(LogError::io(&path, "open"))?;
+            let temporary = directory.join(format!("{}{TEMPORARY_SUFFIX}", segment.name));
+            copy(disk, (&old, &path), 0..position, &temporary).await?;
+            give_name(disk, directory, &temporary, &path).await?;
             give_name(disk, directory, &swap, &directory.join(offset_file(offset, LOG_SUFFIX))).await?;
         } else {
             remove_if_there(disk, &swap)?;

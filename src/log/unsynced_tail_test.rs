@@ -14,6 +14,7 @@ use super::{Completed, Log, LogConfig, LogError, Opened};
 use crate::base::ids::{LeaderEpoch, TopicPartition};
 use crate::base::partition_state::Durability;
 use crate::producer_state::Origin;
+use crate::runtime::{Disk, File, OpenMode};
 
 /// Large enough that a restart has to begin again in the middle of a segment.
 const SEGMENT_BYTES: u64 = 100_000;
@@ -104,6 +105,44 @@ fn a_start_that_was_interrupted_is_taken_up_where_it_was() {
         drop(try_open(&disk, SEGMENT_BYTES));
         disk.end_after(u64::MAX);
         assert_eq!(open(&disk, SEGMENT_BYTES).log_end(), whole, "ended after {operations} operations");
+    }
+}
+
+/// A log with `durable` synced batches, and `more` that are on the medium although its durable point does not say so.
+fn ahead_of_its_point(durable: usize, more: usize) -> TestDisk {
+    let disk = TestDisk::default();
+    let mut log = open(&disk, SEGMENT_BYTES);
+    append(&mut log, durable);
+    sync(&mut log).expect("syncs");
+    append(&mut log, more);
+    disk.end_after(1);
+    sync(&mut log).expect_err("the process ended before it noted what it had synced");
+    disk.end_after(u64::MAX);
+    disk
+}
+
+/// Found by the simulator (`swarm` seed 90830): the sync of the cut failed, and the next start took the cut for durable
+/// since it showed. A power cut would have brought the old records back in front of their copies, and the log been
+/// called damaged for it.
+#[test]
+fn a_cut_whose_sync_failed_is_durable_once_the_next_start_is_done() {
+    for operations in 0..40 {
+        let disk = ahead_of_its_point(5, 6);
+        disk.end_after(operations);
+        drop(try_open(&disk, SEGMENT_BYTES));
+        disk.end_after(u64::MAX);
+        disk.fail_syncs(true);
+        let old = disk.open(Path::new("logs/t-0/00000000000000000000.log"), OpenMode::Write).expect("it is there");
+        now(old.sync()).expect_err("it was made to fail");
+        disk.fail_syncs(false);
+        let mut log = open(&disk, SEGMENT_BYTES);
+        append(&mut log, 1);
+        let end = sync(&mut log).expect("syncs");
+        for seed in 0..20 {
+            let opened = try_open(&disk.power_cut(&mut Draws(seed + 1)), SEGMENT_BYTES);
+            let (log, _) = opened.unwrap_or_else(|error| panic!("ended after {operations}, cut {seed}: {error}"));
+            assert_eq!(log.log_end(), end, "ended after {operations}, cut {seed}");
+        }
     }
 }
 

@@ -84,13 +84,13 @@ fn sweep_all(plan: &Plan, report: Option<&str>) -> Result<Summary, Trouble> {
         progress.step();
         done += 1;
         memory.look(resident_kib());
-        if done == sweep::MEMORY_SEEDS {
-            settled_kib = memory.least_kib();
+        if done <= sweep::MEMORY_SEEDS {
+            settled_kib = settled_kib.max(memory.least_kib());
         }
     })?;
     progress.end();
     let mut summary = std::mem::take(&mut *summary.lock().unwrap_or_else(PoisonError::into_inner));
-    summary.memory_kib = settled_kib.zip(memory.least_kib());
+    summary.memory_kib = settled_kib.zip(memory.least_kib()).filter(|_| done > sweep::MEMORY_SEEDS);
     // A planted bug may well end a run early.
     if plan.plant.is_none() && !plan.until_failure {
         summary.misses = summary.coverage.misses(&plan.scenario);
@@ -164,7 +164,7 @@ impl Memory {
     }
 
     fn least_kib(&self) -> Option<u64> {
-        self.0.iter().min().copied()
+        self.0.iter().min().filter(|_| self.0.len() == sweep::MEMORY_WINDOW).copied()
     }
 }
 
@@ -286,7 +286,7 @@ fn describe(summary: &Summary) -> String {
         text += &format!("  felt in {count:>8} seeds: {}\n", form.id());
     }
     if let Some((before, after)) = summary.memory_kib {
-        text += &format!("  {before} KiB resident after {} seeds, {after} at the end\n", sweep::MEMORY_SEEDS);
+        text += &format!("  {before} KiB resident within {} seeds, {after} at the end\n", sweep::MEMORY_SEEDS);
     }
     for (probe, count) in &summary.probes {
         text += &format!("  reached in {count:>5} seeds: {probe}\n");

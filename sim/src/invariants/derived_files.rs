@@ -59,9 +59,10 @@ pub fn verify_derived_files<D: DiskView>(
                 findings
                     .check(wrong.is_none(), time_ns, [], || format!("{node}, {name}: {}", wrong.unwrap_or_default()));
             }
-            for (path, is_durable) in files.closed().into_iter().filter(|_| is_quiet) {
-                of_devices.check(is_durable, time_ns, [], || {
-                    format!("{node} has closed {path} of {} and not synced it", partition.name)
+            for (path, unsynced) in files.closed().into_iter().filter(|_| is_quiet) {
+                of_devices.check(unsynced.is_none(), time_ns, [], || {
+                    let (name, from) = (&partition.name, unsynced.unwrap_or_default());
+                    format!("{node} has closed {path} of {name} and not synced it from byte {from} on")
                 });
             }
         }
@@ -111,18 +112,22 @@ impl<D: DiskView> Files<'_, D> {
         looks
     }
 
-    /// The segments that are closed, and whether all of each is on the device.
-    fn closed(&self) -> Vec<(String, bool)> {
+    /// The segments that are closed, and the first byte of each that is not on the device.
+    fn closed(&self) -> Vec<(String, Option<usize>)> {
         let mut names = self.disk.list(self.directory);
         names.retain(|name| number(name, ".log").is_some());
         names.sort_unstable();
         names.pop();
-        let is_durable = |name: String| {
+        let unsynced = |name: String| {
             let path = self.directory.join(&name);
-            let is_durable = self.disk.durable(&path) == self.disk.read(&path);
-            (name, is_durable)
+            let (durable, visible) = (self.disk.durable(&path), self.disk.read(&path));
+            let is_there = |(at, byte): (usize, &u8)| (durable.as_ref()?.get(at) != Some(byte)).then_some(at);
+            let first = visible.iter().flatten().enumerate().find_map(is_there);
+            let is_whole = durable == visible;
+            let len = visible.as_ref().map_or(0, Vec::len);
+            (name, (!is_whole).then(|| first.unwrap_or(len)))
         };
-        names.into_iter().map(is_durable).collect()
+        names.into_iter().map(unsynced).collect()
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {

@@ -112,8 +112,8 @@ pub struct Summary {
     pub coverage: coverage::Coverage,
     /// What was not covered although it was to be; any makes the sweep red.
     pub misses: Vec<String>,
-    /// The least resident memory of the last [`MEMORY_WINDOW`] seeds, after [`MEMORY_SEEDS`] seeds and at the end, in
-    /// KiB, where both are known.
+    /// The least resident memory of [`MEMORY_WINDOW`] seeds in a row, in KiB: the most that it was within the first
+    /// [`MEMORY_SEEDS`] seeds, and what it was at the end. Where there were more seeds, and the system tells.
     pub memory_kib: Option<(u64, u64)>,
     /// The seed in which the canary was found, if one was looked for and found.
     pub canary: Option<u64>,
