@@ -5,10 +5,11 @@
 //! going on therefore continues its logs as after a clean shutdown. Without this, killing every
 //! replica of a partition would leave nobody who may lead it (KIP-966).
 //!
-//! It is noted once the broker is registered, and so before anything is appended: only then has
-//! everybody heard how this life began. Noted any earlier, a life that ended before it was
-//! registered would hide from the next one that the power had been cut (`standard` seed 145: the
-//! next one called itself clean, and led with an empty log). A broker that fails because a sync failed, or because
+//! It is noted once the disk names this incarnation and since which one nothing has been lost (`incarnation`), and
+//! before the broker registers. Noted any earlier, a life that ended at once would hide from the next one that the
+//! power had been cut (`standard` seed 145: the next one called itself clean, and led with an empty log). Noted any
+//! later, a process that is killed as soon as it is registered would come back as one that may have lost what it led,
+//! and a partition without another replica would never be led again (`swarm` seed 88896). A broker that fails because a sync failed, or because
 //! it found damage, removes it: what is lost then is lost without any loss of power. A write that
 //! failed, on a full disk say, takes nothing away that was written before.
 
@@ -22,7 +23,7 @@ const TEMPORARY: &str = "boot.id.tmp";
 /// More than 128 bits take in hexadecimal.
 const BYTES_MAX: usize = 64;
 
-/// Whether the last life that was registered was under this same boot.
+/// Whether the last life that took an incarnation was under this same boot.
 pub(super) async fn is_same<D: Disk>(disk: &D, log_directory: &Path) -> io::Result<bool> {
     Ok(read(disk, &log_directory.join(FILE)).await? == text(disk).as_bytes())
 }

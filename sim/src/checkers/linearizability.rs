@@ -75,8 +75,12 @@ fn evidence(history: &CoordinatorHistory, part: &Part, verdict: &Linearizable) -
     let count = part.steps.len();
     match verdict {
         Linearizable::Yes => String::new(),
-        Linearizable::OutOfBudget { steps } => {
-            format!("undecided after {steps} steps over {count} operations on {paths:?}; raise the budget")
+        Linearizable::OutOfBudget { steps, longest, stuck_at } => {
+            let stuck: Vec<String> = stuck_at.iter().map(|op| describe(history, *op)).collect();
+            format!(
+                "undecided after {steps} steps over {count} operations on {paths:?}; raise the budget; the furthest attempt explained {longest} of them, and could not go on with {}",
+                stuck.join("; ")
+            )
         }
         Linearizable::No { longest, stuck_at } => {
             let stuck: Vec<String> = stuck_at.iter().map(|op| describe(history, *op)).collect();

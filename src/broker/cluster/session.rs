@@ -178,7 +178,6 @@ impl<R: Runtime> Session<'_, R> {
         let Attempt { broker_epoch, written_since, .. } = attempt;
         let clean = attempt.shutdown == LastShutdown::Clean;
         let runtime = &plane.shared.runtime;
-        boot::note(runtime, &plane.shared.config.log_directory).await.map_err(Unfit::from)?;
         plane.shared.broker_epoch.send_replace(Some(broker_epoch));
         let registered = BrokerEvent::Registered { broker, broker_epoch, clean, written_since };
         runtime.observe(|| Event::Broker(registered));
@@ -244,6 +243,7 @@ impl<R: Runtime> Session<'_, R> {
         let lineage = past.continued(BrokerEpoch(taken.mzxid));
         let (runtime, config) = (&self.plane.shared.runtime, &self.plane.shared.config);
         incarnation::write(runtime, &config.log_directory, &lineage).await.map_err(Unfit::from)?;
+        boot::note(runtime, &config.log_directory).await.map_err(Unfit::from)?;
         let registration = self.registration(past, lineage.last());
         let (broker_epoch, shutdown) = (registration.broker_epoch, registration.shutdown);
         let attempt = Attempt { broker_epoch, shutdown, written_since: lineage.written_since() };

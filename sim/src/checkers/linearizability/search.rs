@@ -79,6 +79,9 @@ pub(super) enum Linearizable {
     },
     OutOfBudget {
         steps: u64,
+        /// As above.
+        longest: usize,
+        stuck_at: Vec<OpId>,
     },
 }
 
@@ -168,7 +171,7 @@ impl<'h> Search<'h> {
             };
             steps += 1;
             if steps > self.steps_max {
-                return Linearizable::OutOfBudget { steps: self.steps_max };
+                return Linearizable::OutOfBudget { steps: self.steps_max, longest, stuck_at };
             }
             let mut after = state.clone();
             if !self.fits(call, &mut after, &state) {
