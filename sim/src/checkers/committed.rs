@@ -2,7 +2,7 @@
 //!
 //! `state_machine_safety` has shown the record to be the same on all servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wyrdlog::base::ids::Zxid;
 
@@ -12,12 +12,15 @@ use crate::history::coordinator::{PathIndex, Register};
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
     changes: BTreeMap<(PathIndex, Zxid), Option<Register>>,
+    /// What each change was about.
+    paths: BTreeMap<Zxid, BTreeSet<PathIndex>>,
 }
 
 impl Committed {
     /// Records that `path` is `state` from `zxid` on. Recording a change twice is harmless.
     pub fn record(&mut self, path: PathIndex, zxid: Zxid, state: Option<Register>) {
         self.changes.insert((path, zxid), state);
+        self.paths.entry(zxid).or_default().insert(path);
     }
 
     /// The state of `path` at `zxid`.
@@ -31,5 +34,12 @@ impl Committed {
     pub fn after(&self, path: PathIndex, zxid: Zxid) -> impl Iterator<Item = Zxid> {
         let later = self.changes.range((path, Zxid(zxid.0.saturating_add(1)))..=(path, Zxid(i64::MAX)));
         later.map(|((_, at), _)| *at)
+    }
+
+    /// The paths that became something else at `zxid`.
+    pub fn changed_at(&self, zxid: Zxid) -> impl Iterator<Item = PathIndex> {
+        let before = Zxid(zxid.0.saturating_sub(1));
+        let recorded = self.paths.get(&zxid).into_iter().flatten().copied();
+        recorded.filter(move |path| self.at(*path, before) != self.at(*path, zxid))
     }
 }

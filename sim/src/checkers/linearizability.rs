@@ -29,6 +29,9 @@ use search::{Linearizable, Search};
 /// The most steps that one history's search may take. Each may keep a memo of some 300 bytes.
 pub const STEPS_MAX: u64 = 400_000;
 
+/// The most operations that evidence names.
+const TOLD_MAX: usize = 6;
+
 /// Searches an order for every register, and for every group of registers that have one each. The record of committed
 /// changes suggests what to try first and proves nothing: a search without it gives the same verdict, later.
 #[must_use]
@@ -76,20 +79,30 @@ fn evidence(history: &CoordinatorHistory, part: &Part, verdict: &Linearizable) -
     match verdict {
         Linearizable::Yes => String::new(),
         Linearizable::OutOfBudget { steps, longest, stuck_at } => {
-            let stuck: Vec<String> = stuck_at.iter().map(|op| describe(history, *op)).collect();
+            let stuck = told(history, stuck_at);
             format!(
-                "undecided after {steps} steps over {count} operations on {paths:?}; raise the budget; the furthest attempt explained {longest} of them, and could not go on with {}",
-                stuck.join("; ")
+                "undecided after {steps} steps over {count} operations on {paths:?}; raise the budget; the furthest attempt explained {longest} of them, and could not go on with {stuck}"
             )
         }
         Linearizable::No { longest, stuck_at } => {
-            let stuck: Vec<String> = stuck_at.iter().map(|op| describe(history, *op)).collect();
+            let stuck = told(history, stuck_at);
             format!(
-                "no order of the {count} operations on {paths:?} explains the answers; after {longest} of them nothing fits: {}",
-                stuck.join("; ")
+                "no order of the {count} operations on {paths:?} explains the answers; after {longest} of them nothing fits: {stuck}"
             )
         }
     }
+}
+
+/// Some of `stuck_at`: those that have an answer first, since it is they that have to be explained.
+fn told(history: &CoordinatorHistory, stuck_at: &[OpId]) -> String {
+    let is_open = |op: &OpId| history.operations[*op as usize].reply().is_none();
+    let mut in_order: Vec<OpId> = stuck_at.to_vec();
+    in_order.sort_by_key(|op| (is_open(op), *op));
+    let mut told: Vec<String> = in_order.iter().take(TOLD_MAX).map(|op| describe(history, *op)).collect();
+    if let more @ 1.. = in_order.len().saturating_sub(TOLD_MAX) {
+        told.push(format!("and {more} more"));
+    }
+    told.join("; ")
 }
 
 /// `op`, as evidence names it.

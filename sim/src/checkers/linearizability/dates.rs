@@ -77,13 +77,14 @@ fn changes(call: &Call, known: Zxid, committed: &Committed, answered: &BTreeSet<
     later.into_iter().filter(|zxid| !answered.contains(zxid) && explains(call, &paths, *zxid, committed)).collect()
 }
 
-/// Whether `call` turns the registers before `zxid` into those at it, which are others.
+/// Whether `call` turns the registers before `zxid` into those at it, which are others, and is about all that changed.
 fn explains(call: &Call, paths: &BTreeSet<PathIndex>, zxid: Zxid, committed: &Committed) -> bool {
     let state =
         |zxid: Zxid| -> State { paths.iter().filter_map(|path| Some((*path, committed.at(*path, zxid)?))).collect() };
     let (before, after) = (state(Zxid(zxid.0 - 1)), state(zxid));
     let mut replayed = before.clone();
-    before != after && replay(&mut replayed, call) == Answer::Done && replayed == after
+    let is_whole = committed.changed_at(zxid).all(|path| paths.contains(&path));
+    is_whole && before != after && replay(&mut replayed, call) == Answer::Done && replayed == after
 }
 
 /// Which operation made which change, as many as can be: each augmenting path is found depth first.
@@ -168,6 +169,19 @@ mod tests {
         let record = committed(&[(1, Some((0, 10))), (2, None), (3, Some((0, 11))), (4, Some((1, 12))), (5, None)]);
         let expected = [(any, date(5, true)), (of_version, date(2, false))];
         assert_eq!(dates(&script.history, &record), expected.into());
+    }
+
+    /// `swarm` 91748: a deletion from long before was given the change of a multi, which then seemed to have made
+    /// none; all that was asked for during an outage was tried in vain in place of it.
+    #[test]
+    fn a_deletion_is_not_given_a_change_of_several_registers() {
+        let mut script = Script::new();
+        script.unknown(1, Call::Write(delete(None)));
+        let multi = script.unknown(2, Call::Multi(vec![delete(None), Write::Delete { path: 1, version: None }]));
+        let mut record = committed(&[(1, Some((0, 10))), (3, None)]);
+        record.record(1, Zxid(2), Some(Register { version: 0, value: 11 }));
+        record.record(1, Zxid(3), None);
+        assert_eq!(dates(&script.history, &record), [(multi, date(3, false))].into());
     }
 
     #[test]
