@@ -7,6 +7,7 @@
 
 mod apart;
 mod chains;
+mod conditions;
 
 use wyrdlog::base::ids::TopicPartition;
 
@@ -76,6 +77,9 @@ pub fn draw_faults(
         schedule.faults.extend(drawing.estranged());
     }
     if fixed.is_none() && linked {
+        let own = &mut Draw::new(schedule.seed, "lasting condition");
+        let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
+        schedule.faults.extend(drawing.condition());
         let own = &mut Draw::new(schedule.seed, "faults apart");
         let mut drawing = Drawing { cluster, clients, phases, draw: own, linked };
         schedule.faults = drawing.apart().unwrap_or_else(|| std::mem::take(&mut schedule.faults));

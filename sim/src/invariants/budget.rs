@@ -194,7 +194,7 @@ impl Budget {
                 *spent = spend(spent, partition, &FaultNote::SyncFails(*node));
             }
             for (_, note) in self.struck.iter().filter(|(time_ns, _)| *time_ns >= since_ns) {
-                if let Some(note) = note.on(*node) {
+                if let Some(note) = note.on(*node).filter(|note| concerns(partition, note)) {
                     *spent = spend(spent, partition, &note);
                 }
             }
@@ -218,8 +218,11 @@ fn minority(model: &Model) -> usize {
     model.topology.servers.len().saturating_sub(1) / 2
 }
 
+/// Whether it may cost the partition something. An index is made anew from the log, which is as it was: whoever holds it
+/// goes on with all that it had.
 fn concerns(partition: &Partition, note: &FaultNote) -> bool {
-    note.nodes().iter().any(|node| partition.replicas.contains_key(node))
+    let costs_nothing = matches!(note, FaultNote::Rotted { path, .. } if path.ends_with("index"));
+    !costs_nothing && note.nodes().iter().any(|node| partition.replicas.contains_key(node))
 }
 
 fn spend(before: &Spent, partition: &Partition, note: &FaultNote) -> Spent {
@@ -283,6 +286,21 @@ mod tests {
         assert!(!is_promised(PageCache, -1, 2, 2, 0, true));
         assert!(!is_promised(PageCache, -1, 1, 1, 0, true), "min.insync.replicas=1 promises nothing over a cut");
         assert!(!is_promised(Synced, 1, 2, 0, 0, true), "acks=1 promises nothing");
+    }
+
+    #[test]
+    fn a_damaged_index_costs_nobody_anything_and_a_damaged_log_a_disk() {
+        let mut cluster = Cluster::synced();
+        cluster.commit_three_batches();
+        let rots = |node, path: &str| FaultNote::Rotted { node, path: path.to_owned() };
+        for (node, file) in [(N3, "00000000000000000000.index"), (N4, "00000000000000000000.timeindex")] {
+            cluster.fault(rots(node, &format!("log/synced-0/{file}")));
+        }
+        let log = "log/synced-0/00000000000000000000.log";
+        assert!(!cluster.exceeds(rots(N3, log)));
+        cluster.fault(rots(N3, log));
+        assert!(cluster.exceeds(rots(N4, log)));
+        assert!(!cluster.exceeds(rots(N4, "log/synced-0/00000000000000000000.index")));
     }
 
     #[test]
