@@ -205,6 +205,7 @@ impl Cluster {
             brokers: roles.brokers,
             servers: roles.servers,
             topics: plan.cluster.topics.iter().map(topic).collect(),
+            index_interval_bytes: self.broker.index_interval_bytes,
             retention: Retention {
                 segment_bytes: self.broker.segment_bytes,
                 bytes: self.broker.retention_bytes,
@@ -576,6 +577,7 @@ fn broker_config(plan: &Plan, plants: Plants) -> broker::Config {
     config.session_timeout = Duration::from_millis(plan.cluster.session_timeout_ms);
     config.replica_lag_max = Duration::from_millis(plan.cluster.replica_lag_max_ms);
     config.segment_bytes = plan.cluster.segment_bytes;
+    config.index_interval_bytes = plan.cluster.index_interval_bytes;
     config.retention_bytes = plan.cluster.retention_bytes;
     config.retention_interval = Duration::from_millis(plan.cluster.retention_interval_ms);
     config.auto_create_topics = plan.cluster.auto_create_partitions > 0;

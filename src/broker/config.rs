@@ -46,6 +46,8 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// `log.segment.bytes`.
     pub segment_bytes: u64,
+    /// `log.index.interval.bytes`.
+    pub index_interval_bytes: u64,
     /// `log.retention.bytes`; none keeps everything.
     pub retention_bytes: Option<u64>,
     /// `log.retention.check.interval.ms`.
@@ -76,6 +78,7 @@ impl Config {
             checkpoint_interval: Duration::from_secs(5),
             message_bytes_max: 1_048_588,
             segment_bytes: 1024 * 1024 * 1024,
+            index_interval_bytes: 4096,
             retention_bytes: None,
             retention_interval: Duration::from_secs(300),
             plants: Plants::NONE,
@@ -98,6 +101,6 @@ mod tests {
             (config.replica_lag_max, config.session_timeout),
             (Duration::from_secs(30), Duration::from_secs(18))
         );
-        assert_eq!(config.retention_bytes, None);
+        assert_eq!((config.retention_bytes, config.index_interval_bytes), (None, 4096));
     }
 }

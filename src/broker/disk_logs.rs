@@ -63,7 +63,11 @@ impl<R: Runtime> DiskLogs<R> {
         }
         for some in names.chunks(OPENED_AT_ONCE) {
             let open = |name| {
-                let config = LogConfig { plants: shared.plants, ..LogConfig::new(shared.config.durability) };
+                let config = LogConfig {
+                    index_interval_bytes: shared.config.index_interval_bytes,
+                    plants: shared.plants,
+                    ..LogConfig::new(shared.config.durability)
+                };
                 open_log(&shared, name, None, config)
             };
             for (name, opening) in some.iter().zip(join_all(some.iter().map(open)).await) {

@@ -329,6 +329,7 @@ pub(super) fn log_config<R: Runtime>(shared: &Shared<R>, settings: &TopicSetting
     };
     LogConfig {
         segment_bytes: segment_bytes.unwrap_or(shared.config.segment_bytes),
+        index_interval_bytes: shared.config.index_interval_bytes,
         retention_bytes,
         plants: shared.plants,
         ..LogConfig::new(settings.durability)

@@ -159,6 +159,13 @@ pub enum Step {
         /// From where on.
         offset: i64,
     },
+    /// Waits at the end for what is written meanwhile: the step before it.
+    Await {
+        /// The end.
+        offset: i64,
+        /// When the write was acknowledged, in virtual nanoseconds.
+        written_ns: u64,
+    },
     /// Asks for an offset, by a time or for one of the ends.
     Lookup {
         /// The time, or what stands for an end.

@@ -27,8 +27,6 @@ use crate::disk_log::DiskView;
 use crate::observed::Node;
 use crate::verdict::{Findings, Property};
 
-/// `index.interval.bytes`: so much of a segment at most, and the batches at its ends, is without an entry.
-const INDEX_INTERVAL_BYTES: u64 = 4_096;
 /// An attribute of batches that are no producer's.
 const CONTROL: i16 = 0x20;
 const SNAPSHOT_HEADER_BYTES: usize = 10;
@@ -52,7 +50,8 @@ pub fn verify_derived_files<D: DiskView>(
                 continue;
             }
             let directory = log_directory.join(partition.name.to_string());
-            let files = Files { disk: &disk_of(*node), directory: &directory, replica };
+            let index_interval_bytes = model.topology.index_interval_bytes;
+            let files = Files { disk: &disk_of(*node), directory: &directory, replica, index_interval_bytes };
             let was_killed = killed.contains(node);
             for wrong in files.look(was_killed) {
                 let (name, wrong) = (&partition.name, wrong.err());
@@ -88,6 +87,8 @@ struct Files<'d, D> {
     disk: &'d D,
     directory: &'d Path,
     replica: &'d Replica,
+    /// So much of a segment at most, and the batches at its ends, is without an entry.
+    index_interval_bytes: u64,
 }
 
 impl<D: DiskView> Files<'_, D> {
@@ -153,14 +154,14 @@ impl<D: DiskView> Files<'_, D> {
                 return Err(format!("{name} says that relative offset {relative} is at {position}, where it is not"));
             }
             let gap = position - last.map_or(0, |(_, at)| at);
-            if gap > INDEX_INTERVAL_BYTES + 2 * largest {
+            if gap > self.index_interval_bytes + 2 * largest {
                 return Err(format!("{name} has nothing for {gap} bytes before {position}"));
             }
             last = Some((relative, position));
         }
         let end = segment.batches.last().map_or(0, |placed| placed.position);
         let gap = end - last.map_or(0, |(_, at)| at);
-        let is_dense = gap <= INDEX_INTERVAL_BYTES + 2 * largest;
+        let is_dense = gap <= self.index_interval_bytes + 2 * largest;
         is_dense.then_some(()).ok_or_else(|| format!("{name} has nothing for the last {gap} bytes"))
     }
 

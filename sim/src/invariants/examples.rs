@@ -108,6 +108,7 @@ impl Cluster {
             brokers: (1..=3).map(|broker| (BrokerId(broker), Node(broker as u16 + 2))).collect(),
             servers: (1..=3).map(|server| (ServerId(server), Node(server as u16 - 1))).collect(),
             topics: BTreeMap::from([(Arc::from("t"), TopicConfig { min_in_sync: 2, replicas: 3, durability })]),
+            index_interval_bytes: 4_096,
             retention: Retention { segment_bytes: 1_000, bytes: None, interval_ms: 1_000 },
             unclean_election: false,
         }

@@ -54,6 +54,8 @@ pub struct Retention {
 /// Who is who, and what was configured.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
+    /// `log.index.interval.bytes`.
+    pub index_interval_bytes: u64,
     /// The brokers' machines.
     pub brokers: BTreeMap<BrokerId, Node>,
     /// The coordinator servers' machines.

@@ -46,6 +46,8 @@ pub struct ClusterShape {
     pub replica_lag_max_ms: Option<Drawn>,
     /// `log.segment.bytes`.
     pub segment_bytes: Option<Drawn>,
+    /// `log.index.interval.bytes`.
+    pub index_interval_bytes: Option<Drawn>,
     /// `log.retention.bytes`, in segments; 0 keeps everything.
     pub retention_segments: Option<Drawn>,
     /// `log.retention.check.interval.ms`.
@@ -83,6 +85,9 @@ pub struct Cluster {
     pub replica_lag_max_ms: u64,
     /// `log.segment.bytes`.
     pub segment_bytes: u64,
+    /// `log.index.interval.bytes`.
+    #[serde(default = "index_interval_bytes", skip_serializing_if = "is_usual_interval")]
+    pub index_interval_bytes: u64,
     /// `log.retention.bytes`; none keeps everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
@@ -174,6 +179,7 @@ impl ClusterShape {
         set("log_roll_bytes", &mut open.log_roll_bytes, &self.log_roll_bytes);
         set("sync_latency_us", &mut open.sync_latency_us, &self.sync_latency_us);
         set("link_latency_us", &mut open.link_latency_us, &self.link_latency_us);
+        set("index_interval_bytes", &mut open.index_interval_bytes, &self.index_interval_bytes);
         let mut auto_create_partitions = 0;
         set("auto_create_partitions", &mut auto_create_partitions, &self.auto_create_partitions);
         open.auto_create_partitions = auto_create_partitions as u32;
@@ -257,6 +263,7 @@ fn draw_open(seed: u64) -> Cluster {
         session_timeout_ms,
         replica_lag_max_ms,
         segment_bytes,
+        index_interval_bytes: index_interval_bytes(),
         retention_bytes,
         retention_interval_ms,
         auto_create_partitions: 0,
@@ -280,6 +287,16 @@ fn first_broker() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_one(number: &u32) -> bool {
     *number == first_broker()
+}
+
+/// What brokers do where nothing is set.
+fn index_interval_bytes() -> u64 {
+    4096
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_usual_interval(bytes: &u64) -> bool {
+    *bytes == index_interval_bytes()
 }
 
 /// What the coordinator does where nothing is set.

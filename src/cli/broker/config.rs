@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("replica.high.watermark.checkpoint.interval.ms"),
     Key::used("message.max.bytes"),
     Key::used("log.segment.bytes"),
+    Key::used("log.index.interval.bytes"),
     Key::used("log.retention.bytes"),
     Key::used("log.retention.check.interval.ms"),
     Key::without_effect("num.network.threads", NO_POOLS),
@@ -119,6 +120,7 @@ fn replication(settings: &Settings, config: &mut Config) -> Result<(), Failure> 
 fn logs(settings: &Settings, config: &mut Config) -> Result<(), Failure> {
     set(&mut config.message_bytes_max, settings.get("message.max.bytes", at_least(1_usize))?);
     set(&mut config.segment_bytes, settings.get("log.segment.bytes", at_least(14_u64))?);
+    set(&mut config.index_interval_bytes, settings.get("log.index.interval.bytes", at_least(0_u64))?);
     set(&mut config.retention_bytes, settings.get("log.retention.bytes", retention)?);
     set(&mut config.retention_interval, settings.get("log.retention.check.interval.ms", millis)?);
     Ok(())

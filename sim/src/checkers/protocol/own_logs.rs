@@ -55,6 +55,8 @@ struct When {
     is_calm: bool,
     /// The leader's epoch; none if it changed meanwhile.
     epoch: Option<i32>,
+    /// Within so long something is answered.
+    patience_ns: u64,
 }
 
 #[derive(Default)]
@@ -126,7 +128,7 @@ impl Model {
         producer.batches.push((stamp.base_sequence, records.len(), base));
     }
 
-    fn judge(&mut self, step: &OwnStep, When { is_calm, epoch: now }: When) -> Judged {
+    fn judge(&mut self, step: &OwnStep, When { is_calm, epoch: now, patience_ns }: When) -> Judged {
         match (&step.step, &step.told) {
             (_, Told::Nothing) => Ok(()),
             (Step::Produce { stamp, records, is_compressed }, Told::Produced { error, base_offset }) => {
@@ -158,6 +160,18 @@ impl Model {
                 one_of(*error, &[&[definite][..], besides, &ON_THE_MOVE].concat())?;
                 if *error != 0 { Ok(()) } else { self.fetched(*offset, *high_watermark, records, is_calm) }
             }
+            (Step::Await { offset, written_ns }, Told::Fetched { error, high_watermark, records }) => {
+                one_of(*error, &[&[Code::None][..], &ON_THE_MOVE].concat())?;
+                let waited_ns = step.told_ns - written_ns;
+                let is_soon = !is_calm || waited_ns <= patience_ns;
+                holds(&format!("what was awaited came {} ms after it was written", waited_ns / 1_000_000), is_soon)?;
+                // It may have waited for so long that it came back with nothing.
+                if *error != 0 || records.is_empty() {
+                    Ok(())
+                } else {
+                    self.fetched(*offset, *high_watermark, records, false)
+                }
+            }
             (Step::Lookup { timestamp }, Told::Found { error, timestamp: time, offset }) => {
                 one_of(*error, &[&[Code::None][..], &ON_THE_MOVE].concat())?;
                 if *error != 0 { Ok(()) } else { self.found(*timestamp, (*time, *offset), is_calm) }
@@ -165,7 +179,15 @@ impl Model {
             (Step::EpochEnd { epoch }, Told::End { error, leader_epoch, end_offset }) => {
                 one_of(*error, &[&[Code::None][..], &ON_THE_MOVE].concat())?;
                 holds(&format!("an epoch ends at {end_offset}, beyond {}", self.end()), *end_offset <= self.end())?;
-                if *error != 0 || leader_epoch != epoch {
+                if *error != 0 {
+                    return Ok(());
+                }
+                let is_own = is_calm && now == Some(*epoch);
+                holds(
+                    &format!("a leader tells of epoch {leader_epoch} in its own, {epoch}"),
+                    !is_own || leader_epoch == epoch,
+                )?;
+                if leader_epoch != epoch {
                     return Ok(());
                 }
                 let ends_now = *end_offset == self.end() || now != Some(*epoch) || !is_calm;
@@ -249,7 +271,7 @@ impl Oracle<'_> {
             let mut epochs = states.map(|(_, state)| state.leader_epoch.0);
             let first = epochs.next();
             let epoch = first.filter(|first| epochs.all(|other| other == *first));
-            let judged = model.judge(step, When { is_calm, epoch });
+            let judged = model.judge(step, When { is_calm, epoch, patience_ns: self.met.answer_ns });
             findings.check(judged.is_ok(), step.told_ns, [ordinal], || {
                 let OwnStep { broker, version, asked_ns, told_ns, step: asked, .. } = step;
                 let (from, until) = (seconds(*asked_ns), seconds(*told_ns));
@@ -283,7 +305,7 @@ mod tests {
     fn judged(model: &mut Model, step: Step, told: Told) -> bool {
         let broker = wyrdlog::base::ids::BrokerId(1);
         let step = OwnStep { broker, version: 9, asked_ns: 1, told_ns: 2, step, told };
-        model.judge(&step, When { is_calm: true, epoch: Some(0) }).is_ok()
+        model.judge(&step, When { is_calm: true, epoch: Some(0), patience_ns: 500 }).is_ok()
     }
 
     fn stamp(epoch: i16, base_sequence: i32) -> Option<Stamp> {

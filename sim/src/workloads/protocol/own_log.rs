@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wyrdlog::base::ids::{BrokerId, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 use wyrdlog::client::{Admin, ClientConfig, Cluster, NewTopic};
 use wyrdlog::message;
-use wyrdlog::runtime::{Clock, Random, timeout};
+use wyrdlog::runtime::{Clock, Random, Tasks, timeout};
 use wyrdlog::wire::kafka::batch::{Compression, NewRecord, ProducerStamp, RecordBatchBuilder};
 use wyrdlog::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic};
 use wyrdlog::wire::kafka::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -33,6 +33,12 @@ const PRODUCERS: u64 = 2;
 /// How often a client looks for the leader of a new topic.
 const LOOKS_MAX: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(100);
+/// So long a reader waits at the end.
+const AWAITS: Duration = Duration::from_secs(3);
+/// By then its request has come, as a rule.
+const AWAITED_AFTER: Duration = Duration::from_millis(50);
+/// From this version on of Produce and Fetch topics have ids.
+const IDS_FROM: i16 = 13;
 /// The last sequence; the next one is 0.
 const SEQUENCE_MAX: i32 = i32::MAX;
 
@@ -49,6 +55,8 @@ struct Numbered {
 struct Owner<'w> {
     worker: &'w Worker,
     cluster: Cluster<SimRuntime>,
+    /// The connections of one who waits, behind which nothing else has to.
+    reader: Cluster<SimRuntime>,
     partition: TopicPartition,
     id: TopicId,
     numbered: Vec<Numbered>,
@@ -66,7 +74,8 @@ impl Worker {
             connect_timeout: Duration::from_secs(1),
             ..ClientConfig::default()
         };
-        let addresses = self.brokers.iter().map(|(_, address)| address.clone()).collect();
+        let addresses: Vec<_> = self.brokers.iter().map(|(_, address)| address.clone()).collect();
+        let reader = Cluster::new(self.runtime, Vec::clone(&addresses), config.clone());
         let cluster = Cluster::new(self.runtime, addresses, config);
         let topic: Arc<str> = format!("{PREFIX}own-{}-{}", self.client, self.logs).into();
         let replicas = 1 + self.below(self.brokers.len().min(3) as u64) as i16;
@@ -88,7 +97,8 @@ impl Worker {
             all.logs.len() - 1
         };
         let partition = TopicPartition::new(topic.clone(), 0);
-        let mut owner = Owner { worker: self, cluster, partition, id, numbered: Vec::new(), written: Vec::new() };
+        let mut owner =
+            Owner { worker: self, cluster, reader, partition, id, numbered: Vec::new(), written: Vec::new() };
         owner.work(at).await;
         // One that is not deleted stays, and harms nobody.
         let names = [topic.to_string()];
@@ -108,18 +118,66 @@ impl Owner<'_> {
     async fn work(&mut self, at: usize) {
         for _ in 0..10 + self.below(STEPS_MAX) {
             let Some((broker, leader_epoch)) = self.leader().await else { return };
-            let step = self.step(leader_epoch);
-            let asked_ns = self.worker.shared.load.view.now_ns();
-            let (version, told) = self.take(broker, &step).await;
-            let told_ns = self.worker.shared.load.view.now_ns();
-            let is_known = self.note(&step, &told);
-            let done = OwnStep { broker, version, asked_ns, told_ns, step, told };
-            self.worker.shared.history().logs[at].steps.push(done);
+            let is_known = if self.below(8) == 0 {
+                self.write_while_awaited(at, broker).await
+            } else {
+                let step = self.step(leader_epoch);
+                let asked_ns = self.now_ns();
+                let (version, told) = self.take(broker, &step).await;
+                self.done(at, OwnStep { broker, version, asked_ns, told_ns: self.now_ns(), step, told })
+            };
             if !is_known || self.worker.shared.load.is_over() {
                 return;
             }
             self.worker.shared.load.pause(&self.worker.runtime).await;
         }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.worker.shared.load.view.now_ns()
+    }
+
+    /// Notes a step in the history of log `at`. False where nobody knows what the log holds now.
+    fn done(&mut self, at: usize, step: OwnStep) -> bool {
+        let is_known = self.note(&step.step, &step.told);
+        self.worker.shared.history().logs[at].steps.push(step);
+        is_known
+    }
+
+    /// A reader waits at the end, on a connection of its own, and a batch is written meanwhile.
+    async fn write_while_awaited(&mut self, at: usize, broker: BrokerId) -> bool {
+        let end = self.written.len() as i64;
+        let asked_ns = self.now_ns();
+        let version = self.some_version(ApiKey::Fetch);
+        let request = self.fetch(end, version, AWAITS);
+        let (reader, runtime) = (self.reader.clone(), self.worker.runtime);
+        let (tell, told_by) = tokio::sync::oneshot::channel();
+        let view = self.worker.shared.load.view.clone();
+        let waits = runtime.spawn("own-log-reader", async move {
+            let asked = async {
+                let connection = reader.connection(broker).await?;
+                connection.send_version(version, &request).await?.await
+            };
+            let answered = timeout(&runtime, PATIENCE, asked).await;
+            let _ = tell.send((answered.ok().and_then(Result::ok).map_or(Told::Nothing, told), view.now_ns()));
+        });
+        runtime.sleep(AWAITED_AFTER).await;
+        let step = Step::Produce { stamp: None, records: self.records(), is_compressed: false };
+        let (written_in, produced) = self.take(broker, &step).await;
+        let written_ns = self.now_ns();
+        let is_written = matches!(produced, Told::Produced { error: 0, .. });
+        let write = OwnStep { broker, version: written_in, asked_ns, told_ns: written_ns, step, told: produced };
+        if !self.done(at, write) {
+            return false;
+        }
+        if is_written && let Ok((told, told_ns)) = told_by.await {
+            let step = Step::Await { offset: end, written_ns };
+            // It is judged behind the write, and the answer may come before that of the write.
+            let told_ns = told_ns.max(written_ns);
+            self.done(at, OwnStep { broker, version, asked_ns, told_ns, step, told });
+        }
+        drop(waits);
+        true
     }
 
     /// Who leads, and in which epoch.
@@ -216,13 +274,13 @@ impl Owner<'_> {
 
     async fn take(&self, broker: BrokerId, step: &Step) -> (i16, Told) {
         let api = match step {
+            Step::Await { .. } => ApiKey::Fetch,
             Step::Produce { .. } => ApiKey::Produce,
             Step::Fetch { .. } => ApiKey::Fetch,
             Step::Lookup { .. } => ApiKey::ListOffsets,
             Step::EpochEnd { .. } => ApiKey::OffsetForLeaderEpoch,
         };
-        let served = api.served();
-        let mut version = served.min + self.below((served.max - served.min + 1) as u64) as i16;
+        let mut version = self.some_version(api);
         if matches!(step, Step::Lookup { timestamp: -3 }) {
             version = version.max(7);
         }
@@ -249,8 +307,27 @@ impl Owner<'_> {
         (version, told)
     }
 
+    fn some_version(&self, api: ApiKey) -> i16 {
+        let served = api.served();
+        served.min + self.below((served.max - served.min + 1) as u64) as i16
+    }
+
+    fn fetch(&self, offset: i64, version: i16, waits: Duration) -> Request {
+        let partitions =
+            vec![message!(FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 300 })];
+        let topic = match version {
+            IDS_FROM.. => message!(FetchTopic { topic_id: uuid(self.id), partitions }),
+            _ => message!(FetchTopic { topic: StrBytes::from(&*self.partition.topic), partitions }),
+        };
+        let (max_wait_ms, min_bytes) = (waits.as_millis() as i32, i32::from(!waits.is_zero()));
+        let mut request = message!(FetchRequest { max_wait_ms, min_bytes, max_bytes: 1 << 20, topics: vec![topic] });
+        if version >= 7 {
+            request.session_epoch = -1;
+        }
+        Request::Fetch(request)
+    }
+
     fn request(&self, step: &Step, version: i16) -> Request {
-        const IDS_FROM: i16 = 13;
         let name = || StrBytes::from(&*self.partition.topic);
         match step {
             Step::Produce { stamp, records, is_compressed } => {
@@ -265,19 +342,8 @@ impl Owner<'_> {
                 let timeout_ms = PATIENCE.as_millis() as i32 / 2;
                 Request::Produce(message!(ProduceRequest { acks: -1, timeout_ms, topic_data: vec![topic] }))
             }
-            Step::Fetch { offset } => {
-                let partitions =
-                    vec![message!(FetchPartition { partition: 0, fetch_offset: *offset, partition_max_bytes: 300 })];
-                let topic = match version {
-                    IDS_FROM.. => message!(FetchTopic { topic_id: uuid(self.id), partitions }),
-                    _ => message!(FetchTopic { topic: name(), partitions }),
-                };
-                let mut request = message!(FetchRequest { max_bytes: 1 << 20, topics: vec![topic] });
-                if version >= 7 {
-                    request.session_epoch = -1;
-                }
-                Request::Fetch(request)
-            }
+            Step::Fetch { offset } => self.fetch(*offset, version, Duration::ZERO),
+            Step::Await { offset, .. } => self.fetch(*offset, version, AWAITS),
             Step::Lookup { timestamp } => {
                 let partitions = vec![message!(ListOffsetsPartition { partition_index: 0, timestamp: *timestamp })];
                 let topics = vec![message!(ListOffsetsTopic { name: name(), partitions })];
