@@ -26,6 +26,7 @@ use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker, Registered};
 use crate::history::coordinator::{PathIndex, Register};
+use crate::history::protocol::OWN;
 use crate::history::sessions::{Answered, Entry as SessionEntry, Event as SessionEvent, Fact, Refused, Secret};
 use crate::invariants::Invariants;
 use crate::observed::{FaultNote, Incarnation, Node, Observed};
@@ -185,6 +186,14 @@ impl Watcher {
     fn pass_over(&mut self, observed: Observed, view: View) {
         if let Event::Log(_, LogEvent::Opened { .. }) = &observed.event {
             self.restarted(&observed);
+        }
+        // A topic that never comes back under its name is known by it.
+        if let Event::Controller(
+            ControllerEvent::Committed { partition, state, .. } | ControllerEvent::Found { partition, state, .. },
+        ) = &observed.event
+            && partition.topic.starts_with(OWN)
+        {
+            self.cluster.commit(observed.time_ns, partition, state);
         }
         self.track(&observed, view);
         if let Some(entries) = &mut self.entries {

@@ -14,6 +14,9 @@ use super::Client;
 /// What a client asks about that may be created for that reason begins so.
 pub const ASKED_FOR: &str = "churn-asked-";
 
+/// The topics of logs that have one writer begin so; each is created once.
+pub const OWN: &str = "churn-own-";
+
 /// What is wrong with a batch that a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {

@@ -21,8 +21,7 @@ use wyrdlog::wire::kafka::{ApiKey, ErrorCode, Request, Response};
 
 use super::{PATIENCE, Worker};
 use crate::engine::SimRuntime;
-use crate::history::protocol::{OwnLog, OwnStep, Stamp, Step, Told};
-use crate::workloads::topics::PREFIX;
+use crate::history::protocol::{OWN, OwnLog, OwnStep, Stamp, Step, Told};
 
 /// The most steps with one log.
 const STEPS_MAX: u64 = 40;
@@ -77,7 +76,7 @@ impl Worker {
         let addresses: Vec<_> = self.brokers.iter().map(|(_, address)| address.clone()).collect();
         let reader = Cluster::new(self.runtime, Vec::clone(&addresses), config.clone());
         let cluster = Cluster::new(self.runtime, addresses, config);
-        let topic: Arc<str> = format!("{PREFIX}own-{}-{}", self.client, self.logs).into();
+        let topic: Arc<str> = format!("{OWN}{}-{}", self.client, self.logs).into();
         let replicas = 1 + self.below(self.brokers.len().min(3) as u64) as i16;
         let segment_bytes = ["600", "4096", "1048576"][self.below(3) as usize];
         let new = NewTopic::new(&*topic, 1, replicas)
@@ -150,11 +149,12 @@ impl Owner<'_> {
         let asked_ns = self.now_ns();
         let version = self.some_version(ApiKey::Fetch);
         let request = self.fetch(end, version, AWAITS);
-        let (reader, runtime) = (self.reader.clone(), self.worker.runtime);
+        let (reader, runtime, topic) = (self.reader.clone(), self.worker.runtime, [self.partition.topic.clone()]);
         let (tell, told_by) = tokio::sync::oneshot::channel();
         let view = self.worker.shared.load.view.clone();
         let waits = runtime.spawn("own-log-reader", async move {
             let asked = async {
+                reader.refresh(Some(&topic)).await?;
                 let connection = reader.connection(broker).await?;
                 connection.send_version(version, &request).await?.await
             };
