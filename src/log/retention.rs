@@ -36,7 +36,6 @@ impl<D: Disk + Clone + 'static> Log<D> {
         log_start: i64,
         high_watermark: i64,
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
-        self.check_online()?;
         let high_watermark = if self.config.plants.is(Plant::Kafka5634) { self.log_end } else { high_watermark };
         if log_start < self.log_start || log_start > high_watermark.min(self.log_end) {
             return Err(LogError::OffsetOutOfRange {

@@ -84,7 +84,6 @@ struct Device<D: Disk> {
 impl<D: Disk + Clone + 'static> Log<D> {
     /// Begins to make the log durable up to its present end. [`Completed::Synced`] tells how far.
     pub fn begin_sync(&mut self) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
-        self.check_online()?;
         let alive = self.begin_work()?;
         let due = self.sync_is_due();
         if due {
@@ -134,8 +133,9 @@ impl<D: Disk + Clone + 'static> Log<D> {
         self.fail(done)
     }
 
-    /// One work at a time. One that was dropped may have hidden a failed sync.
+    /// One work at a time, and none once the log is offline. One that was dropped may have hidden a failed sync.
     pub(super) fn begin_work(&mut self) -> Result<Arc<()>, LogError> {
+        self.check_online()?;
         if let Some(work) = &self.work {
             if Weak::strong_count(work) > 0 {
                 return Err(LogError::Busy);

@@ -57,7 +57,6 @@ impl<D: Disk + Clone + 'static> Log<D> {
         &mut self,
         offset: i64,
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
-        self.check_online()?;
         let alive = self.begin_work()?;
         let restart = (offset <= self.log_start && offset < self.log_end).then(|| empty_at(offset.max(0)));
         let survey = (restart.is_none() && offset < self.log_end).then(|| self.survey(offset));
@@ -81,7 +80,6 @@ impl<D: Disk + Clone + 'static> Log<D> {
         &mut self,
         offset: i64,
     ) -> Result<impl Future<Output = Outcome<D::File>> + Send + use<D>, LogError> {
-        self.check_online()?;
         let alive = self.begin_work()?;
         let point = empty_at(offset.max(0));
         Ok(self.persist_point(alive, Some(point), Work::Restart(point.log_start)))

@@ -106,7 +106,11 @@ impl Finder<'_> {
         let range = operators::range(node);
         let original = &self.source.text[range.clone()];
         // A planted bug is the simulator's own; an edit that says the same is none.
-        if original.contains("lant::") || original.contains("plants") || original == change.mutated {
+        if original.contains("lant::")
+            || original.contains("plants")
+            || original.contains("PLANTS")
+            || original == change.mutated
+        {
             return;
         }
         let LineColumn { line, .. } = node.span().start();
@@ -145,7 +149,7 @@ impl Finder<'_> {
 /// Whether `expr` asks for a planted bug: what follows is not the product's.
 fn asks_for_a_plant(source: &Source, expr: &Expr) -> bool {
     let text = source.text(expr);
-    text.contains("Plant::") || text.contains("plants.is(")
+    text.contains("Plant::") || text.contains("plants.is(") || text.contains("PLANTS")
 }
 
 impl<'ast> Visit<'ast> for Finder<'_> {
@@ -258,6 +262,15 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_expr(&mut self, expr: &'ast Expr) {
+        // When a planted bug is taken to have struck.
+        if let Expr::Tuple(pair) = expr
+            && pair
+                .elems
+                .first()
+                .is_some_and(|first| matches!(first, Expr::Path(_)) && asks_for_a_plant(self.source, first))
+        {
+            return;
+        }
         // Whoever is not a plant's goes on with what stands beside it.
         if let Expr::Binary(binary) = expr
             && matches!(binary.op, BinOp::And(_))
@@ -351,6 +364,7 @@ mod tests {
             const fn g() -> bool { 1 < 2 }\n\
             fn h() { if plants.is(Plant::Canary) { g(); } }\n\
             fn j() { let x = a < b && plants.is(Plant::Canary); }\n\
+            fn m() { let x = R::PLANTS && !fenced; let y = [(Plant::Canary, !opened), (Plant::Canary, a < b)]; }\n\
             fn k() { if a < b { self.observe(|| Event::PlantTaken(if c < d { 1 } else { 2 })); } }\n\
             fn l() { effects.push(Effect::Observe(Event::Moved { at: a + 1 })); }\n\
             /// Goes on: only a planted bug does.\nfn i() { a < b; }\n\
