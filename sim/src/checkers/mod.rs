@@ -35,6 +35,7 @@ pub mod session_order;
 pub mod session_wire;
 pub mod sightings;
 pub mod snapshot_read;
+pub mod steady_leaders;
 pub mod subtrees;
 pub mod topics;
 pub mod topics_served;
@@ -76,7 +77,7 @@ pub fn check_met(met: &ClusterHistory, log: &KafkaHistory, registers: &Coordinat
     let of_clients = calm::check(met, log, registers);
     let of_processes = orderly::check(met);
     let of_requests = [failover::check(met, log), broker_refusal::check(met, log), offset_for_time::check(met, log)];
-    let of_effort = [asked_in_vain::check(met, log)];
+    let of_effort = [asked_in_vain::check(met, log), steady_leaders::check(met, log)];
     [of_clients].into_iter().chain(of_processes).chain(of_requests).chain(of_effort).collect()
 }
 

@@ -396,10 +396,37 @@ mod tests {
             let broker = wyrdlog::base::ids::BrokerId(1);
             let (step, told) = (Step::EpochEnd { epoch: 2 }, Told::End { error: 0, leader_epoch: 2, end_offset });
             let step = OwnStep { broker, version: 3, asked_ns: 1, told_ns: 2, step, told };
-            model.judge(&step, When { is_calm: true, epoch }).is_ok()
+            model.judge(&step, When { is_calm: true, epoch, patience_ns: 500 }).is_ok()
         };
         assert!(end(Some(2), 3) && !end(Some(2), 2) && !end(Some(2), 4));
         assert!(end(None, 2), "it changed meanwhile");
         assert!(end(Some(4), 1) && end(Some(4), 1) && !end(Some(5), 2) && !end(Some(5), 4));
+    }
+
+    #[test]
+    fn a_leader_knows_the_epoch_that_it_leads_in() {
+        let mut model = written();
+        let mut told = |is_calm: bool, now: i32, leader_epoch: i32, end_offset: i64| {
+            let broker = wyrdlog::base::ids::BrokerId(1);
+            let (step, told) = (Step::EpochEnd { epoch: 2 }, Told::End { error: 0, leader_epoch, end_offset });
+            let step = OwnStep { broker, version: 3, asked_ns: 1, told_ns: 2, step, told };
+            model.judge(&step, When { is_calm, epoch: Some(now), patience_ns: 500 }).is_ok()
+        };
+        assert!(told(true, 2, 2, 3) && !told(true, 2, 1, 3) && !told(true, 2, -1, -1));
+        assert!(told(false, 2, 1, 3) && told(true, 3, 1, 3), "it may have led in another, or not know yet");
+    }
+
+    #[test]
+    fn what_is_awaited_comes_soon_after_it_was_written() {
+        let mut model = written();
+        let mut awaited = |is_calm: bool, told_ns: u64, error: i16| {
+            let broker = wyrdlog::base::ids::BrokerId(1);
+            let step = Step::Await { offset: 3, written_ns: 1_000 };
+            let told = Told::Fetched { error, high_watermark: 3, records: bytes::Bytes::new() };
+            let step = OwnStep { broker, version: 9, asked_ns: 1, told_ns, step, told };
+            model.judge(&step, When { is_calm, epoch: Some(0), patience_ns: 500 }).is_ok()
+        };
+        assert!(awaited(true, 1_500, 0) && !awaited(true, 1_501, 0) && awaited(false, 9_000, 0));
+        assert!(awaited(false, 1_100, 6) && !awaited(false, 1_100, 1), "it was within the log");
     }
 }
