@@ -89,6 +89,21 @@ fn a_timestamp_whose_record_was_removed_is_looked_for_in_the_segments_after_it()
 }
 
 #[test]
+fn a_timestamp_is_not_looked_for_in_what_is_damaged() {
+    let disk = TestDisk::default();
+    let mut log = open(&disk);
+    append(&mut log, 1, &Recipe { base_timestamp: 1_000, ..Recipe::default() });
+    append(&mut log, 1, &Recipe { base_timestamp: 2_000, ..Recipe::default() });
+    assert!(now(log.offset_for_timestamp(2_000, log.log_end())).unwrap().is_some());
+    let last = disk.contents(LOG).len() - 1;
+    disk.rot(LOG, |bytes| bytes[last] ^= 1);
+    let found = now(log.offset_for_timestamp(2_000, log.log_end()));
+    assert!(matches!(found, Err(LogError::Damaged { .. })), "{found:?}");
+    let largest = now(log.offset_of_max_timestamp(log.log_end()));
+    assert!(matches!(largest, Err(LogError::Damaged { .. })), "{largest:?}");
+}
+
+#[test]
 fn the_first_millisecond_of_all_is_a_timestamp() {
     let mut log = open(&TestDisk::default());
     append(&mut log, 1, &Recipe { base_timestamp: 0, ..Recipe::default() });

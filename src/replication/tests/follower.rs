@@ -182,6 +182,34 @@ fn what_lies_below_the_leaders_log_start_need_not_be_written_or_synced() {
     }
 }
 
+/// Bytes of a peer are not trusted.
+#[test]
+fn batches_whose_epochs_do_not_rise_or_lie_elsewhere_are_dropped() {
+    let epoch = |leader_epoch, start_offset| EpochStart { leader_epoch: LeaderEpoch(leader_epoch), start_offset };
+    let appends = |epochs: &[EpochStart]| {
+        let mut shell = Shell::recovered(1, Durability::PageCache, Recovered::empty(), Plants::NONE);
+        shell.state(Some(2), 5, 1, &[2, 3]);
+        let batches = Some(FetchedBatches { base_offset: 0, end: 5, epochs: epochs.to_vec() });
+        let answer = FetchAnswer::Accepted { high_watermark: 0, log_start: 0, batches };
+        let mut effects = Vec::new();
+        shell.replica.step(Input::FetchAnswer { leader_epoch: LeaderEpoch(5), offset: 0, answer }, &mut effects);
+        effects.iter().any(|effect| matches!(effect, Effect::AppendFetched { .. }))
+    };
+    assert!(appends(&[epoch(4, 0), epoch(5, 3)]));
+    let bad = [
+        &[][..],
+        &[epoch(4, 0), epoch(4, 3)],
+        &[epoch(5, 0), epoch(4, 3)],
+        &[epoch(4, 0), epoch(5, 0)],
+        &[epoch(4, 3), epoch(5, 0)],
+        &[epoch(4, 0), epoch(6, 3)],
+        &[epoch(4, 0), epoch(5, 5)],
+    ];
+    for epochs in bad {
+        assert!(!appends(epochs), "{epochs:?}");
+    }
+}
+
 #[test]
 fn a_change_of_the_in_sync_set_alone_does_not_interrupt_fetching() {
     let mut shell = following(&[(3, 0)], 8, Plants::NONE);
