@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod coordinator;
 pub mod effort;
 pub mod kafka;
+pub mod meddling;
 pub mod protocol;
 pub mod sessions;
 pub mod subtrees;

@@ -34,6 +34,7 @@ use crate::verdict::{Findings, Property, Violation};
 use crate::watcher::Watcher;
 use crate::workloads::Load;
 use crate::workloads::coordinator_registers::Registers;
+use crate::workloads::meddling::Meddling;
 use crate::workloads::produce_consume::ProduceConsume;
 use crate::workloads::protocol::Protocol;
 use crate::workloads::sessions::Sessions;
@@ -204,6 +205,7 @@ struct Clients {
     topics: Option<Arc<Topics>>,
     protocol: Option<Arc<Protocol>>,
     subtrees: Option<Arc<Subtrees>>,
+    meddling: Option<Arc<Meddling>>,
     /// The clients of the coordinator that are to be served again after healing.
     of_coordinator: Vec<Client>,
 }
@@ -458,6 +460,15 @@ fn workloads(plan: &Plan, plants: Plants, cluster: &Cluster) -> (Clients, Vec<(C
                 let shared = Arc::new(Subtrees::new(servers, peers, load, cluster.session_bounds_ms()));
                 clients.subtrees = Some(shared.clone());
                 mains.extend(numbers.map(|client| main(client, &shared, Subtrees::run)));
+            }
+            Workload::Meddling { clients: count, changes_per_minute } => {
+                let mut load = Load::new(plan, count, 1, cluster.view());
+                load.pause = load.pause * 60 / changes_per_minute.max(1);
+                let first = plan.cluster.first_broker as i32;
+                let brokers = (first..).map(BrokerId).zip(cluster.broker_addresses()).collect();
+                let shared = Arc::new(Meddling::new(cluster.coordinator_addresses(), brokers, session_timeout, load));
+                clients.meddling = Some(shared.clone());
+                mains.extend(numbers.map(|client| main(client, &shared, Meddling::run)));
             }
         }
     }

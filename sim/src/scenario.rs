@@ -220,7 +220,8 @@ mod tests {
             Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
             | Workload::Protocol { clients, .. }
-            | Workload::Subtrees { clients, .. } => (*clients, 0),
+            | Workload::Subtrees { clients, .. }
+            | Workload::Meddling { clients, .. } => (*clients, 0),
         });
         assert_eq!(load.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (6, 104));
     }

@@ -20,6 +20,7 @@ pub mod inconsistent_offsets;
 pub mod lands_where_sent;
 pub mod linearizability;
 pub mod lost_write;
+pub mod meddling;
 pub mod nonmonotonic_send;
 pub mod offset_for_time;
 pub mod orderly;

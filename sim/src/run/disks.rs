@@ -11,6 +11,7 @@ use crate::cluster::{BROKER_PORT, Part, host};
 use crate::coordinator_disk::znodes_on;
 use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
 use crate::history::cluster::ClusterHistory;
+use crate::history::meddling;
 use crate::invariants::derived_files::verify_derived_files;
 use crate::invariants::model::Model;
 use crate::invariants::nothing_garbage::verify_against_disk;
@@ -42,7 +43,9 @@ impl Driver<'_> {
             watcher.applied.iter().filter(|(node, _)| self.cluster.is_running(**node) && !watcher.is_spoilt(**node));
         let (server, (applied, _)) = servers.max_by_key(|(_, applied)| **applied).filter(|_| is_whole)?;
         let disk = ViewedDisk { view: self.cluster.view(), id: self.cluster.id(*server) };
-        let znodes = znodes_on(&disk, |index, _| index <= *applied)?;
+        let mut znodes = znodes_on(&disk, |index, _| index <= *applied)?;
+        // What clients wrote that nobody can read is not asked for here.
+        znodes.retain(|path, _| !meddling::is_foreign(path));
         let registered = |(id, node): (&BrokerId, &Node)| {
             let epoch = model.lives.get(node)?.broker_epoch?;
             Some((*id, (Address::new(host(Part::Broker(*id)), BROKER_PORT), epoch)))

@@ -8,8 +8,8 @@ use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::restarts::Restarts;
 use crate::checkers::{
-    bounded_effort, check_met, protocol, quorum_heard, replay_equals_live, restarts, right_refusal, session_length,
-    session_wire, subtrees, topics,
+    bounded_effort, check_met, meddling, protocol, quorum_heard, replay_equals_live, restarts, right_refusal,
+    session_length, session_wire, subtrees, topics,
 };
 use crate::cluster::Part;
 use crate::engine::NodeId;
@@ -92,11 +92,13 @@ impl Driver<'_> {
         let topics = topics.filter(|_| is_promised).map(|topics| self.expect_of_topics(topics, &watcher, &met));
         findings.extend(topics.iter().flat_map(|topics| judge_topics(topics, &met, cut_short)));
         let subtrees = subtrees.filter(|_| is_promised);
+        let meddled = self.clients.meddling.as_ref().map(|meddling| meddling.take_history());
+        findings.extend(meddled.as_ref().map(meddling::check));
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         let protocol = self.protocol(&watcher).filter(|_| is_promised);
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));
         watcher.occasions.take_history(&log, &registers);
-        watcher.occasions.answers_known = subtrees.is_some() || protocol.is_some();
+        watcher.occasions.answers_known = subtrees.is_some() || protocol.is_some() || meddled.is_some();
         if cut_short && self.has_final_reads {
             // Read in part, which shows nothing.
             findings.retain(|one| !matches!(one.property, Property::LostWrite | Property::Unseen));

@@ -34,9 +34,11 @@ fn requests_per_s(workload: &Workload) -> u64 {
         Workload::ProduceConsume(load) => u64::from(load.requests_per_s),
         Workload::Registers { requests_per_s, .. } => u64::from(*requests_per_s),
         // What these do is no request by the definition.
-        Workload::Sessions { .. } | Workload::Topics { .. } | Workload::Protocol { .. } | Workload::Subtrees { .. } => {
-            0
-        }
+        Workload::Sessions { .. }
+        | Workload::Topics { .. }
+        | Workload::Protocol { .. }
+        | Workload::Subtrees { .. }
+        | Workload::Meddling { .. } => 0,
     }
 }
 

@@ -60,6 +60,13 @@ pub enum Workload<N = u32> {
         /// Requests per simulated second, of all clients together.
         requests_per_s: N,
     },
+    /// Clients that write what nobody can read to where brokers and topics are registered, and remove it again.
+    Meddling {
+        /// How many clients.
+        clients: N,
+        /// Topics and registrations that are written or removed per simulated minute, by all clients together.
+        changes_per_minute: N,
+    },
 }
 
 /// What clients do that send unique values and poll them.
@@ -182,7 +189,8 @@ impl Workload {
             | Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
             | Workload::Protocol { clients, .. }
-            | Workload::Subtrees { clients, .. } => *clients,
+            | Workload::Subtrees { clients, .. }
+            | Workload::Meddling { clients, .. } => *clients,
         }
     }
 
@@ -193,7 +201,8 @@ impl Workload {
             | Workload::Sessions { .. }
             | Workload::Topics { .. }
             | Workload::Protocol { .. }
-            | Workload::Subtrees { .. } => None,
+            | Workload::Subtrees { .. }
+            | Workload::Meddling { .. } => None,
         }
     }
 
@@ -234,7 +243,8 @@ impl Workload {
             | Workload::Sessions { clients, .. }
             | Workload::Topics { clients, .. }
             | Workload::Protocol { clients, .. }
-            | Workload::Subtrees { clients, .. } => {
+            | Workload::Subtrees { clients, .. }
+            | Workload::Meddling { clients, .. } => {
                 let several = *clients > 1;
                 *clients = clients.div_ceil(2);
                 several
@@ -284,6 +294,13 @@ impl Workload<Drawn> {
                 Workload::Subtrees {
                     clients: number("clients", clients),
                     requests_per_s: number("requests_per_s", requests_per_s),
+                }
+            }
+            Workload::Meddling { clients, changes_per_minute } => {
+                let mut number = |what: &str, of: &Drawn| draws.number(&format!("meddling.{what}"), of) as u32;
+                Workload::Meddling {
+                    clients: number("clients", clients),
+                    changes_per_minute: number("changes_per_minute", changes_per_minute),
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod coordinator_registers;
 mod deliveries;
+pub mod meddling;
 pub mod payload;
 pub mod produce_consume;
 pub mod protocol;
