@@ -179,9 +179,12 @@ impl<R: Runtime> Partitions<R> {
     }
 
     async fn replace(&self, before: &ClusterMetadata, now: &ClusterMetadata) -> Result<(), LogError> {
-        for (topic, old) in &before.topics {
-            if now.topics.get(topic).is_none_or(|new| new.id != old.id) {
-                self.remove_topic(topic, old.id).await?;
+        // What could not be read for a while is hosted still, and known no more.
+        let hosted: Vec<_> = self.index().topics.iter().map(|(topic, hosted)| (topic.clone(), hosted.id)).collect();
+        let known = before.topics.iter().map(|(topic, old)| (topic.clone(), old.id));
+        for (topic, id) in known.chain(hosted) {
+            if now.lacks(&topic, id) {
+                self.remove_topic(&topic, id).await?;
             }
         }
         for (topic, metadata) in &now.topics {

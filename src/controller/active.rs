@@ -23,6 +23,8 @@ pub(super) struct Active {
     pub(super) live: Liveness,
     /// What is known to be committed.
     pub(super) metadata: ClusterMetadata,
+    /// Names that znodes stood in the way of when the tree was last read, and that nobody has asked for since.
+    pub(super) occupied: BTreeSet<Arc<str>>,
     /// The number of the last update that was pushed to each live broker.
     pub(super) pushed: BTreeMap<BrokerId, u64>,
     /// Requests that are not planned yet.
@@ -79,6 +81,8 @@ impl Active {
         let before = self.metadata.clone();
         self.metadata.brokers = brokers.iter().map(|(broker, live)| (*broker, live.metadata())).collect();
         self.metadata.topics = tree.topics;
+        self.metadata.unreadable = tree.unreadable.clone();
+        self.occupied = tree.unreadable;
         self.live = Liveness { brokers, shutting_down };
         self.outstanding = Outstanding::Nothing;
         self.unsettled = true;
@@ -128,7 +132,10 @@ impl Active {
                 Ok(plan) => draft.add(*id, plan),
                 Err(refusal) => draft.replies.push((*id, Err(refusal))),
             }
-            self.waiting.pop_front();
+            if let Some((_, Request::CreateTopic { topic, .. })) = self.waiting.pop_front() {
+                // Somebody may have removed it since: the next one is refused by the tree itself.
+                self.occupied.remove(&topic);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Everything that can be told to a controller, and everything it can ask of its shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::metadata::{MetadataUpdate, TopicMetadata, TopicSettings};
@@ -25,6 +25,8 @@ pub struct Tree {
     pub brokers: Vec<Registration>,
     /// The topics with their states; each state's partition epoch is its znode's version.
     pub topics: BTreeMap<Arc<str>, TopicMetadata>,
+    /// The names of topics whose znodes cannot be understood.
+    pub unreadable: BTreeSet<Arc<str>>,
     /// Who wrote each state, and when. Nothing is decided by it.
     pub written: BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
 }

@@ -9,7 +9,7 @@
 //! took a shrunk set under an older, smaller `min.insync.replicas` would commit without a replica
 //! that the controller counts as eligible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,9 @@ pub struct ClusterMetadata {
     pub brokers: BTreeMap<BrokerId, BrokerMetadata>,
     /// The topics by name.
     pub topics: BTreeMap<Arc<str>, TopicMetadata>,
+    /// The names of topics whose znodes cannot be understood: they are not served, and not deleted either.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unreadable: BTreeSet<Arc<str>>,
 }
 
 /// One change of the cluster.
@@ -145,6 +148,7 @@ impl ClusterMetadata {
                 self.brokers.remove(broker);
             }
             MetadataChange::Topic { topic, now } => {
+                self.unreadable.remove(topic);
                 self.topics.insert(topic.clone(), now.clone());
             }
             MetadataChange::TopicDeleted { topic, .. } => {
@@ -155,6 +159,15 @@ impl ClusterMetadata {
                     *state = now.clone();
                 }
             }
+        }
+    }
+
+    /// Whether `topic` is known to be gone where it was known by `id`.
+    #[must_use]
+    pub fn lacks(&self, topic: &str, id: TopicId) -> bool {
+        match self.topics.get(topic) {
+            Some(known) => known.id != id,
+            None => !self.unreadable.contains(topic),
         }
     }
 

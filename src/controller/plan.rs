@@ -131,7 +131,7 @@ fn create_topic(
 ) -> Result<Plan, Refusal> {
     check_topic_name(topic)?;
     check_settings(settings)?;
-    if active.metadata.topics.contains_key(topic) {
+    if active.metadata.topics.contains_key(topic) || active.occupied.contains(topic) {
         return Err(Refusal::TopicExists);
     }
     let partitions = first_states(&active.live, assignment, 0)?;

@@ -2,6 +2,7 @@
 //! committed at once unless a test says otherwise.
 
 mod office;
+mod unreadable;
 
 use super::metadata::{TopicMetadata, TopicSettings};
 use super::*;
@@ -51,7 +52,7 @@ impl Shell {
         let tree = Tree {
             brokers: (1..=3).map(|broker| registration(broker, 0, LastShutdown::Clean)).collect(),
             topics: [(Arc::from("t"), topic)].into(),
-            written: Default::default(),
+            ..Tree::default()
         };
         let mut shell = Shell { controller: Controller::new(BrokerId(1), plants), effects: Vec::new() };
         shell.step(Input::Elected { controller_epoch: ControllerEpoch(1), tree });
@@ -440,7 +441,7 @@ fn nothing_is_written_after_an_unknown_outcome_before_the_tree_has_been_read() {
     topic.partitions[0].in_sync.pop();
     topic.partitions[0].partition_epoch = 1;
     let brokers = vec![registration(1, 0, LastShutdown::Clean)];
-    let tree = Tree { brokers, topics: [(Arc::from("t"), topic)].into(), written: Default::default() };
+    let tree = Tree { brokers, topics: [(Arc::from("t"), topic)].into(), ..Tree::default() };
     shell.step(Input::TreeRead { tree });
     assert_eq!(summary(&shell.state()), (Some(1), 0, vec![1], vec![2]));
     assert_eq!(shell.state().partition_epoch, 2);

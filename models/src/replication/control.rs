@@ -82,7 +82,7 @@ impl State {
         Tree {
             brokers: live.map(|broker| broker.registration.clone()).collect(),
             topics: [(partition().topic, topic)].into(),
-            written: Default::default(),
+            ..Tree::default()
         }
     }
 

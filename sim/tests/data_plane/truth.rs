@@ -60,7 +60,7 @@ impl Truth {
             let settings = TopicSettings { min_in_sync, durability: *durability, configs: BTreeMap::new() };
             (Arc::from(*name), TopicMetadata { id: TopicId([id; 16]), settings, partitions: vec![state] })
         });
-        let metadata = ClusterMetadata { brokers: BTreeMap::new(), topics: topics.collect() };
+        let metadata = ClusterMetadata { topics: topics.collect(), ..ClusterMetadata::default() };
         Truth(Arc::new(Mutex::new(State {
             metadata,
             zxid: 100,

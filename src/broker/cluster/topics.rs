@@ -217,7 +217,7 @@ fn validate<R: Runtime>(plane: &Plane<R>, topic: &CreatableTopic, assignment: &A
     let cache = plane.shared.metadata();
     let metadata = cache.metadata();
     check_name(&topic.name)?;
-    if metadata.topics.contains_key(topic.name.as_str()) {
+    if metadata.topics.contains_key(topic.name.as_str()) || metadata.unreadable.contains(topic.name.as_str()) {
         return Err(refused(&Refusal::TopicExists));
     }
     let (partitions, wanted) = shape(assignment);

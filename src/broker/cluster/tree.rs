@@ -1,72 +1,98 @@
 //! Reads what a controller must know: topics with their states, and registrations. Many reads are on their way at once, in the session's order.
+//!
+//! Others write to the tree too, and may be wrong. What cannot be understood is told in the log and left out, so that
+//! it stands in nobody else's way.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::topics::check_name;
 use super::znodes::{BadZnode, broker, partition_state, topic, topic_config};
-use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Zxid};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicPartition, Zxid};
 use crate::base::partition_state::PartitionState;
 use crate::base::znode::{ErrorCode, Stat};
 use crate::client::coordinator::{CoordinatorClient, CoordinatorError, PendingReply};
-use crate::controller::metadata::TopicMetadata;
+use crate::controller::metadata::{TopicMetadata, TopicSettings};
 use crate::controller::{Registration, Tree};
 use crate::wire::zookeeper::{Request, Response};
 
 /// How many reads are on their way at once.
 const READS_IN_FLIGHT_MAX: usize = 256;
 
-/// Why the tree could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// The coordinator did not answer, or a node vanished between two reads.
-    #[error(transparent)]
-    Coordinator(#[from] CoordinatorError),
-    /// A znode is damaged.
-    #[error(transparent)]
-    Znode(#[from] BadZnode),
-}
-
 type Node = Option<(Bytes, Stat)>;
 
+/// A topic whose partitions' states are not read yet.
+struct Stateless {
+    name: Arc<str>,
+    id: TopicId,
+    settings: TopicSettings,
+    replicas: Vec<Vec<BrokerId>>,
+}
+
+/// A partition's state, who wrote it, and when.
+type Written = (PartitionState, (ControllerEpoch, Zxid));
+
 /// The topics, after a sync. Registrations are read by [`registrations`].
-pub async fn read(client: &CoordinatorClient) -> Result<Tree, ReadError> {
+pub async fn read(client: &CoordinatorClient) -> Result<Tree, CoordinatorError> {
     client.sync("/").await?;
     let (names, _) = client.get_children(topic::PARENT, false).await?;
     let assigned = read_all(client, names.iter().map(|name| topic::path(name)), false).await?;
     let settings = read_all(client, names.iter().map(|name| topic_config::path(name)), false).await?;
-    let mut topics = Vec::new();
+    let (mut tree, mut topics) = (Tree::default(), Vec::new());
     for ((name, assigned), settings) in names.into_iter().zip(assigned).zip(settings) {
-        // A topic that is deleted in between has been deleted by a newer controller.
-        let (assigned, settings) = (there(assigned)?, there(settings)?);
-        let topic::Topic { id, replicas } = topic::decode(&name, &assigned.0)?;
-        topics.push((name.clone(), id, topic_config::decode(&name, &settings.0)?, replicas));
+        // A topic that is deleted in between has been deleted by a newer controller, or by an operator.
+        let Some((assigned, _)) = assigned else { continue };
+        match decode_topic(&name, &assigned, settings) {
+            Ok(topic) => topics.push(topic),
+            Err(error) => leave_out(&mut tree, name, &error),
+        }
     }
     // Of all topics at once: one after the other they would take a round trip each.
-    let paths = topics.iter().flat_map(|(name, _, _, replicas)| {
+    let paths = topics.iter().flat_map(|Stateless { name, replicas, .. }| {
         (0..).take(replicas.len()).map(|index| partition_state::path(&TopicPartition::new(name.clone(), index)))
     });
     let mut nodes = read_all(client, paths, false).await?.into_iter();
-    let mut tree = Tree { brokers: Vec::new(), topics: BTreeMap::new(), written: BTreeMap::new() };
-    for (name, id, settings, replicas) in topics {
-        let partitions = decode_partitions(&name, replicas, &mut nodes, &mut tree.written)?;
-        tree.topics.insert(name, TopicMetadata { id, settings, partitions });
+    for topic in topics {
+        let of_topic: Vec<Node> = nodes.by_ref().take(topic.replicas.len()).collect();
+        match decode_partitions(&topic.name, topic.replicas, of_topic) {
+            Ok(states) => take_in(&mut tree, (topic.name, topic.id, topic.settings), states),
+            Err(error) => leave_out(&mut tree, topic.name, &error),
+        }
     }
     Ok(tree)
+}
+
+fn leave_out(tree: &mut Tree, topic: Arc<str>, error: &BadZnode) {
+    tracing::error!(%topic, %error, "a topic is ignored");
+    tree.unreadable.insert(topic);
+}
+
+fn take_in(tree: &mut Tree, (name, id, settings): (Arc<str>, TopicId, TopicSettings), states: Vec<Written>) {
+    let written = (0..).zip(&states).map(|(index, (_, written))| (TopicPartition::new(name.clone(), index), *written));
+    tree.written.extend(written);
+    let partitions = states.into_iter().map(|(state, _)| state).collect();
+    tree.topics.insert(name, TopicMetadata { id, settings, partitions });
+}
+
+fn decode_topic(name: &Arc<str>, assigned: &[u8], settings: Node) -> Result<Stateless, BadZnode> {
+    let path = topic::path(name);
+    check_name(name).map_err(|(error, _)| BadZnode { path: path.into(), reason: error.name().to_owned() })?;
+    let topic::Topic { id, replicas } = topic::decode(name, assigned)?;
+    let (settings, _) = settings.ok_or_else(|| BadZnode::missing(&topic_config::path(name)))?;
+    Ok(Stateless { name: name.clone(), id, settings: topic_config::decode(name, &settings)?, replicas })
 }
 
 fn decode_partitions(
     name: &Arc<str>,
     replicas: Vec<Vec<BrokerId>>,
-    nodes: &mut impl Iterator<Item = Node>,
-    written: &mut BTreeMap<TopicPartition, (ControllerEpoch, Zxid)>,
-) -> Result<Vec<PartitionState>, ReadError> {
+    nodes: Vec<Node>,
+) -> Result<Vec<Written>, BadZnode> {
     let states = (0..).zip(replicas).zip(nodes).map(|((index, replicas), node)| {
-        let (partition, (data, stat)) = (TopicPartition::new(name.clone(), index), there(node)?);
+        let partition = TopicPartition::new(name.clone(), index);
+        let (data, stat) = node.ok_or_else(|| BadZnode::missing(&partition_state::path(&partition)))?;
         let (state, controller_epoch) = partition_state::decode(&partition, replicas, stat.version, &data)?;
-        written.insert(partition, (controller_epoch, Zxid(stat.mzxid)));
-        Ok(state)
+        Ok((state, (controller_epoch, Zxid(stat.mzxid))))
     });
     states.collect()
 }
@@ -85,15 +111,14 @@ pub async fn registrations(client: &CoordinatorClient) -> Result<Vec<Registratio
     Ok(brokers.into_iter().zip(nodes).filter_map(decode).collect())
 }
 
-/// Numbers in ascending order; other names are none of ours.
+/// Numbers in ascending order, each as we write it; other names are none of ours.
 fn broker_ids(names: &[Arc<str>]) -> Vec<BrokerId> {
-    let mut brokers: Vec<_> = names.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
+    let number = |name: &Arc<str>| name.parse().ok().map(BrokerId).filter(|broker| broker.0 >= 0);
+    let is_ours = |(name, broker): &(&Arc<str>, BrokerId)| broker.to_string() == ***name;
+    let named = names.iter().filter_map(|name| Some((name, number(name)?))).filter(is_ours);
+    let mut brokers: Vec<_> = named.map(|(_, broker)| broker).collect();
     brokers.sort_unstable();
     brokers
-}
-
-fn there(node: Node) -> Result<(Bytes, Stat), CoordinatorError> {
-    node.ok_or(CoordinatorError::Refused(ErrorCode::NoNode))
 }
 
 /// The nodes at `paths`, in their order; none where there is none.
@@ -127,35 +152,5 @@ async fn take(pending: &mut std::collections::VecDeque<PendingReply>) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{Node, OWN, cluster_of};
-    use super::*;
-    use crate::base::ids::TopicId;
-
-    #[test]
-    fn the_topics_are_read_after_a_sync_and_no_watch_is_left_on_them() {
-        let node = Node::new();
-        let (ensemble, id) = (node.ensemble(), TopicId([3; 16]));
-        let metadata = cluster_of("t", id, 1).topics["t"].clone();
-        ensemble.put(&topic::path("t"), topic::encode(&topic::Topic { id, replicas: vec![vec![OWN]] }), 0);
-        ensemble.put(&topic_config::path("t"), topic_config::encode(&metadata.settings), 0);
-        let state = partition_state::encode(&metadata.partitions[0], ControllerEpoch(2));
-        ensemble.put(&partition_state::path(&TopicPartition::new("t", 0)), state, 0);
-        let tree = node.world.run(read(&node.begin_session())).expect("reads");
-        assert_eq!(tree.topics, BTreeMap::from([("t".into(), metadata)]));
-        let expected = [
-            "sync /",
-            "children /brokers/topics",
-            "get /brokers/topics/t",
-            "get /config/topics/t",
-            "get /brokers/topics/t/partitions/0/state",
-        ];
-        assert_eq!(ensemble.heard(), expected);
-    }
-
-    #[test]
-    fn brokers_are_numbers_in_ascending_order() {
-        let names = ["10", "x", "2", "1"].map(Arc::from);
-        assert_eq!(broker_ids(&names), [1, 2, 10].map(BrokerId));
-    }
-}
+#[path = "tree_tests.rs"]
+mod tests;

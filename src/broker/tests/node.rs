@@ -84,7 +84,11 @@ pub fn cluster(settings: TopicSettings, partitions: Vec<PartitionState>) -> Clus
         (BrokerId(id), BrokerMetadata { broker_epoch: EPOCH, endpoints: vec![endpoint], rack: None })
     };
     let topic = TopicMetadata { id: ID, settings, partitions };
-    ClusterMetadata { brokers: [2, 3].map(broker).into(), topics: BTreeMap::from([("t".into(), topic)]) }
+    ClusterMetadata {
+        brokers: [2, 3].map(broker).into(),
+        topics: BTreeMap::from([("t".into(), topic)]),
+        ..ClusterMetadata::default()
+    }
 }
 
 impl Node {

@@ -1,6 +1,8 @@
 //! What metadata makes of the partitions here.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 
 use super::node::{Node, cluster, hear, settings, state};
 use crate::base::event::{Event, ReplicaEvent};
@@ -45,6 +47,20 @@ fn a_topic_that_a_snapshot_does_not_name_is_removed() {
     assert!(!node.world.disk.exists("logs/t-0/partition.metadata"));
     let found = node.partitions.find(TopicRef::Name("t"), 0).err();
     assert_eq!(found, Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[test]
+fn a_topic_whose_znodes_cannot_be_understood_is_kept_until_they_can_be_or_are_gone() {
+    let node = Node::leading(&[1]);
+    let unreadable = ClusterMetadata { unreadable: BTreeSet::from(["t".into()]), ..ClusterMetadata::default() };
+    node.learn(unreadable.clone());
+    let kept = node.partition();
+    assert!(node.world.disk.exists("logs/t-0/partition.metadata"));
+    node.learn_states(vec![state(1, 2, &[1])]);
+    assert!(Arc::ptr_eq(&kept, &node.partition()), "it goes on");
+    node.learn(unreadable);
+    node.learn(ClusterMetadata::default());
+    assert!(!node.world.disk.exists("logs/t-0/partition.metadata"), "somebody has deleted it");
 }
 
 /// Found by the simulator (`swarm` seed 82344): the log's directory went while the broker left the log in good order.

@@ -24,7 +24,7 @@ fn deposed(while_writing: bool) -> Effect {
 
 fn tree(shell: &Shell, brokers: Vec<Registration>) -> Tree {
     let topics = shell.controller.metadata().expect("in office").topics.clone();
-    Tree { brokers, topics, written: Default::default() }
+    Tree { brokers, topics, ..Tree::default() }
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub fn cluster_of(topic: &str, id: TopicId, partitions: usize) -> ClusterMetadat
     let (leader, replicas) = (Some(OWN), vec![OWN]);
     let state = PartitionState { leader, replicas, leader_epoch: LeaderEpoch(1), ..PartitionState::default() };
     let topic_metadata = TopicMetadata { id, settings, partitions: vec![state; partitions] };
-    ClusterMetadata { brokers: BTreeMap::new(), topics: BTreeMap::from([(topic.into(), topic_metadata)]) }
+    ClusterMetadata { topics: BTreeMap::from([(topic.into(), topic_metadata)]), ..ClusterMetadata::default() }
 }
 
 /// A data plane that notes what it is told.

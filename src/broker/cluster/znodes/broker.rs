@@ -107,6 +107,9 @@ pub fn decode(broker: BrokerId, created: BrokerEpoch, data: &[u8]) -> Result<Reg
     let path = path(broker);
     let json: Json = from_json(&path, data)?;
     check_version(&path, json.version, VERSION_MIN..=VERSION)?;
+    if json.endpoints.is_empty() {
+        return Err(BadZnode::new(&path, "endpoints are missing"));
+    }
     let endpoints = json.endpoints.iter().map(|url| endpoint(url).ok_or_else(|| bad_endpoint(&path, url)));
     Ok(Registration {
         broker,
@@ -161,7 +164,14 @@ mod tests {
 
     #[test]
     fn bad_data_is_named_with_its_path() {
-        for data in [&b""[..], b"{}", b"[1]", br#"{"version":99}"#, br#"{"version":5,"endpoints":["nonsense"]}"#] {
+        for data in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            br#"{"version":99}"#,
+            br#"{"version":5}"#,
+            br#"{"version":5,"endpoints":["nonsense"]}"#,
+        ] {
             let error = decode(BrokerId(3), BrokerEpoch(8), data).expect_err("bad");
             assert_eq!(&*error.path, "/brokers/ids/3");
         }

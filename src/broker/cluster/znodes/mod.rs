@@ -49,6 +49,12 @@ impl BadZnode {
     fn new(path: &str, reason: impl ToString) -> Self {
         BadZnode { path: path.into(), reason: reason.to_string() }
     }
+
+    /// There is none at `path`, where one belongs.
+    #[must_use]
+    pub fn missing(path: &str) -> Self {
+        BadZnode::new(path, "it is missing")
+    }
 }
 
 fn to_json(value: &impl Serialize) -> Bytes {

@@ -76,8 +76,15 @@ pub fn decode(
         .ok_or_else(|| BadZnode::new(&path, "isr and isr_broker_epochs differ in length"))?;
     let eligible_leaders = members(json.eligible_leaders, json.eligible_leaders_broker_epochs)
         .ok_or_else(|| BadZnode::new(&path, "eligible_leaders and eligible_leaders_broker_epochs differ in length"))?;
+    let leader = Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0);
+    if leader.is_some_and(|leader| !replicas.contains(&leader)) {
+        return Err(BadZnode::new(&path, "the leader has no replica"));
+    }
+    if !are_of(&replicas, &in_sync) || !are_of(&replicas, &eligible_leaders) {
+        return Err(BadZnode::new(&path, "isr and eligible_leaders name replicas, each once"));
+    }
     let state = PartitionState {
-        leader: Some(BrokerId(json.leader)).filter(|leader| leader.0 >= 0),
+        leader,
         leader_epoch: json.leader_epoch,
         partition_epoch,
         replicas,
@@ -86,6 +93,12 @@ pub fn decode(
         last_known_leader: json.last_known_leader,
     };
     Ok((state, json.controller_epoch))
+}
+
+/// Whether each of `members`, which are ordered, is another one of `replicas`.
+fn are_of(replicas: &[BrokerId], members: &[InSyncReplica]) -> bool {
+    let twice = members.windows(2).any(|pair| pair[0].broker == pair[1].broker);
+    !twice && members.iter().all(|member| replicas.contains(&member.broker))
 }
 
 fn brokers(members: &[InSyncReplica]) -> Vec<BrokerId> {
@@ -164,8 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_others_than_the_replicas_is_refused() {
+        let member = |broker, epoch| InSyncReplica { broker: BrokerId(broker), broker_epoch: BrokerEpoch(epoch) };
+        let states = [
+            PartitionState { leader: Some(BrokerId(4)), ..state() },
+            PartitionState { in_sync: vec![member(2, 40), member(4, 50)], ..state() },
+            PartitionState { in_sync: vec![member(2, 40), member(2, 50)], ..state() },
+            PartitionState { eligible_leaders: vec![member(4, 50)], ..state() },
+        ];
+        for state in states {
+            let data = encode(&state, ControllerEpoch(9));
+            assert!(decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &data).is_err(), "{state:?}");
+        }
+    }
+
+    #[test]
     fn broker_0_leads_as_any_other() {
-        let state = PartitionState { leader: Some(BrokerId(0)), ..state() };
+        let replicas = [0, 1, 2, 3].map(BrokerId).to_vec();
+        let state = PartitionState { leader: Some(BrokerId(0)), replicas, ..state() };
         let read = decode(&TopicPartition::new("t", 0), state.replicas.clone(), 4, &encode(&state, ControllerEpoch(9)));
         assert_eq!(read.expect("reads").0.leader, Some(BrokerId(0)));
     }

@@ -2,7 +2,7 @@
 //!
 //! Version 3 of Kafka's JSON: the id as Kafka prints ids, 22 characters of URL-safe base 64.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,19 @@ pub fn decode(name: &str, data: &[u8]) -> Result<Topic, BadZnode> {
     let json: Json = from_json(&path, data)?;
     check_version(&path, json.version, VERSION..=VERSION)?;
     let id = decode_id(&json.topic_id).ok_or_else(|| BadZnode::new(&path, "topic_id is not an id"))?;
-    if json.partitions.keys().zip(0..).any(|(found, due)| *found != due) {
+    let numbered = json.partitions.keys().copied().eq((0..).take(json.partitions.len()));
+    if json.partitions.is_empty() || !numbered {
         return Err(BadZnode::new(&path, "partitions are not numbered from 0"));
     }
+    if !json.partitions.values().all(|replicas| are_replicas(replicas)) {
+        return Err(BadZnode::new(&path, "the replicas of a partition are distinct brokers, at least one"));
+    }
     Ok(Topic { id, replicas: json.partitions.into_values().collect() })
+}
+
+fn are_replicas(brokers: &[BrokerId]) -> bool {
+    let distinct: BTreeSet<_> = brokers.iter().collect();
+    !brokers.is_empty() && distinct.len() == brokers.len() && brokers.iter().all(|broker| broker.0 >= 0)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -122,6 +131,14 @@ mod tests {
     fn partitions_without_a_gap_are_required() {
         let gap = br#"{"version":3,"topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":{"0":[1],"2":[1]}}"#;
         assert_eq!(&*decode("t", gap).expect_err("a gap").path, "/brokers/topics/t");
+    }
+
+    #[test]
+    fn a_topic_without_partitions_or_with_replicas_that_cannot_be_is_refused() {
+        for partitions in ["{}", r#"{"0":[]}"#, r#"{"0":[1,1]}"#, r#"{"0":[1],"1":[1,-1]}"#, r#"{"-1":[1],"0":[1]}"#] {
+            let json = format!(r#"{{"version":3,"topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":{partitions}}}"#);
+            assert_eq!(&*decode("t", json.as_bytes()).expect_err(partitions).path, "/brokers/topics/t");
+        }
     }
 
     #[test]
