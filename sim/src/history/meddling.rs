@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use wyrdlog::base::ids::BrokerId;
+use wyrdlog::wire::kafka::ErrorCode;
 
 use super::Client;
 
@@ -57,6 +58,32 @@ pub struct Look {
     pub told: Told,
 }
 
+/// What was asked about a topic that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To create one of that name.
+    Creation,
+    /// To delete it.
+    Deletion,
+}
+
+/// A change that was asked for while what stands in its way was there all the time, and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Who asked.
+    pub client: Client,
+    /// For what.
+    pub wish: Wish,
+    /// Of which topic.
+    pub topic: String,
+    /// When, in virtual nanoseconds.
+    pub asked_ns: u64,
+    /// When the answer came.
+    pub told_ns: u64,
+    /// The answer.
+    pub answer: ErrorCode,
+}
+
 /// See the module's doc.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MeddlingHistory {
@@ -64,4 +91,6 @@ pub struct MeddlingHistory {
     pub brokers: BTreeSet<BrokerId>,
     /// What was asked and answered.
     pub looks: Vec<Look>,
+    /// What was asked for and answered.
+    pub changes: Vec<Change>,
 }

@@ -93,7 +93,7 @@ impl Driver<'_> {
         findings.extend(topics.iter().flat_map(|topics| judge_topics(topics, &met, cut_short)));
         let subtrees = subtrees.filter(|_| is_promised);
         let meddled = self.clients.meddling.as_ref().map(|meddling| meddling.take_history());
-        findings.extend(meddled.as_ref().map(meddling::check));
+        findings.extend(meddled.as_ref().map(|history| meddling::check(history, &met)));
         findings.extend(subtrees.iter().map(|subtrees| subtrees::check(subtrees, &met)));
         let protocol = self.protocol(&watcher).filter(|_| is_promised);
         findings.extend(protocol.as_ref().map(|history| protocol::check(&met, history)));

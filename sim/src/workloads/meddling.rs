@@ -2,7 +2,8 @@
 //!
 //! Where brokers and topics are registered they write what nobody can read (`meddling/flaws.rs`), under names that are
 //! theirs alone, and remove it again: some at once, some only when the load is about to end. In between they ask
-//! brokers what there is. What an outcome that is unknown leaves behind belongs to nobody, and stays.
+//! brokers what there is, and to create or delete what cannot be read. What an outcome that is unknown leaves behind
+//! belongs to nobody, and stays.
 
 mod flaws;
 
@@ -15,19 +16,20 @@ use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::BrokerId;
 use wyrdlog::base::time::Instant;
 use wyrdlog::base::znode::{Acl, CreateMode, ErrorCode};
+use wyrdlog::client::admin::AdminError;
 use wyrdlog::client::coordinator::{Config, CoordinatorClient, CoordinatorError, SessionState};
-use wyrdlog::client::{ClientConfig, Cluster};
+use wyrdlog::client::{Admin, ClientConfig, Cluster, NewTopic};
 use wyrdlog::message;
 use wyrdlog::runtime::{Clock, Random, timeout};
 use wyrdlog::wire::kafka::messages::metadata_request::MetadataRequestTopic;
 use wyrdlog::wire::kafka::messages::{MetadataRequest, MetadataResponse, StrBytes};
-use wyrdlog::wire::kafka::{Request, Response};
+use wyrdlog::wire::kafka::{ErrorCode as Code, Request, Response};
 use wyrdlog::wire::zookeeper::{CreateRequest, MultiOp, WatchEvent};
 
 use super::Load;
 use crate::engine::SimRuntime;
 use crate::history::Client;
-use crate::history::meddling::{FIRST_BROKER, Look, MeddlingHistory, PREFIX, Told, ToldTopic};
+use crate::history::meddling::{Change, FIRST_BROKER, Look, MeddlingHistory, PREFIX, Told, ToldTopic, Wish};
 use flaws::{REGISTRATIONS, TOPICS, Znodes};
 
 /// So long before the load ends everything is removed.
@@ -38,6 +40,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(4);
 /// After so long an answer of a broker is waited for no more.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the controller may take to create or delete a topic.
+const CHANGE_WAIT: Duration = Duration::from_secs(4);
+/// After so long a change is given up.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(6);
 /// So much is there at once at most.
 const THERE_MAX: usize = 12;
 /// Names of one client.
@@ -71,6 +77,8 @@ struct Written {
     paths: Vec<Arc<str>>,
     /// The topic, if it is one.
     topic: Option<String>,
+    /// Whether it is certain to be there.
+    is_certain: bool,
     /// When it is removed; at last if never.
     removed: Option<Instant>,
 }
@@ -85,7 +93,7 @@ impl Meddling {
         load: Load,
     ) -> Self {
         let known = brokers.iter().map(|(id, _)| *id).collect();
-        let history = Mutex::new(MeddlingHistory { brokers: known, looks: Vec::new() });
+        let history = Mutex::new(MeddlingHistory { brokers: known, ..MeddlingHistory::default() });
         Meddling { servers, brokers, session_timeout, load, history }
     }
 
@@ -103,7 +111,7 @@ impl Meddling {
     pub async fn run(self: Arc<Self>, runtime: SimRuntime, client: Client) {
         let config = ClientConfig {
             client_id: format!("client-{client}"),
-            request_timeout: PATIENCE,
+            request_timeout: CHANGE_PATIENCE,
             connect_timeout: Duration::from_secs(1),
             ..ClientConfig::default()
         };
@@ -146,7 +154,10 @@ impl Meddler {
             if !self.left().is_zero() && self.there.len() < THERE_MAX {
                 self.write(coordinator).await;
             }
-            self.look().await;
+            match self.below(5) {
+                0 if !self.left().is_zero() => self.wish().await,
+                _ => self.look().await,
+            }
         }
         // A session that could not be closed expires.
         let _ = coordinator.close().await;
@@ -161,7 +172,7 @@ impl Meddler {
     /// Children before their parents, all at once. What is gone already is no longer there.
     async fn remove_what_is_due(&mut self, coordinator: &CoordinatorClient) {
         let (is_last, now) = (self.left().is_zero(), self.runtime.now());
-        for written in std::mem::take(&mut self.there) {
+        for mut written in std::mem::take(&mut self.there) {
             if !is_last && written.removed.is_none_or(|due| due > now) {
                 self.there.push(written);
                 continue;
@@ -173,6 +184,7 @@ impl Meddler {
                 Err(error) => error.failed_operation().is_some_and(|(_, error)| error == ErrorCode::NoNode),
             };
             if !is_gone {
+                written.is_certain = false;
                 self.there.push(written);
             }
         }
@@ -196,8 +208,9 @@ impl Meddler {
         let removed = self.runtime.now() + self.runtime.random_duration("meddling lasts", Duration::ZERO, SOON);
         let removed = (self.below(2) == 0).then_some(removed);
         let paths = znodes.iter().map(|(path, _)| path.clone()).collect();
-        if !is_refused(&self.create(coordinator, znodes, mode).await) {
-            self.there.push(Written { paths, topic, removed });
+        let created = self.create(coordinator, znodes, mode).await;
+        if !is_refused(&created) {
+            self.there.push(Written { paths, topic, is_certain: created.is_ok(), removed });
         }
     }
 
@@ -228,6 +241,48 @@ impl Meddler {
             let look = Look { client, broker, topic, asked_ns, told_ns, told: told(&response) };
             self.shared.history().looks.push(look);
         }
+    }
+
+    /// Asks for the creation or the deletion of a topic that is there and cannot be read. What stands in the way of a
+    /// creation that may still come is never removed.
+    async fn wish(&mut self) {
+        let is_topic = |at: &usize| self.there[*at].is_certain && self.there[*at].topic.is_some();
+        let topics: Vec<usize> = (0..self.there.len()).filter(is_topic).collect();
+        if topics.is_empty() {
+            return;
+        }
+        let at = *self.one_of(&topics);
+        let Some(topic) = self.there[at].topic.clone() else { return };
+        let (_, address) = self.one_of(&self.shared.brokers).clone();
+        let admin = Admin::via(self.cluster.clone(), address);
+        let wish = if self.below(3) > 0 { Wish::Creation } else { Wish::Deletion };
+        let asked_ns = self.shared.load.view.now_ns();
+        let asked = async {
+            match wish {
+                Wish::Creation => {
+                    let new = [NewTopic::new(topic.as_str(), 1, 1)];
+                    let results = admin.create_topics(&new, CHANGE_WAIT).await;
+                    results.map(|mut results| results.remove(&topic).map(|result| result.map(drop)))
+                }
+                Wish::Deletion => {
+                    let results = admin.delete_topics(std::slice::from_ref(&topic), CHANGE_WAIT).await;
+                    results.map(|mut results| results.remove(&topic))
+                }
+            }
+        };
+        let answer = match timeout(&self.runtime, CHANGE_PATIENCE, asked).await {
+            Ok(Ok(Some(result))) => result,
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(None)) | Err(_) => return drop(self.there.swap_remove(at)),
+        };
+        let answer = match answer {
+            Ok(()) => Code::None,
+            Err(error) if error.is_unknown() => return drop(self.there.swap_remove(at)),
+            Err(AdminError::Broker { error, .. }) => error,
+            Err(AdminError::Request(_)) => return,
+        };
+        let (client, told_ns) = (self.client, self.shared.load.view.now_ns());
+        self.shared.history().changes.push(Change { client, wish, topic, asked_ns, told_ns, answer });
     }
 }
 
