@@ -22,7 +22,7 @@ use crate::checkers::committed::Committed;
 use crate::checkers::replay_equals_live::{Rebuilt, Replays};
 use crate::checkers::right_refusal::Nodes;
 use crate::coordinator_disk::state_on;
-use crate::disk_log::{LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
+use crate::disk_log::{DiskView, LOG_DIRECTORY, ViewedDisk, read_log, segment_sizes};
 use crate::engine::{NodeId, Observation, View};
 use crate::history::cluster::{ClusterHistory, Disturbance, Refused as RefusedByBroker, Registered};
 use crate::history::coordinator::{PathIndex, Register};
@@ -77,6 +77,8 @@ pub struct Watcher {
     pub cluster: ClusterHistory,
     /// From what coordinators said to start: term, vote and last entry.
     pub claimed: Vec<(u64, Node, [u64; 3])>,
+    /// The names that were in the directory of each coordinator then.
+    pub started_with: Vec<(u64, Node, Vec<String>)>,
     /// The faults that took effect on disks and processes.
     pub struck: Vec<(u64, FaultNote)>,
     lives: BTreeMap<Node, Incarnation>,
@@ -121,6 +123,7 @@ impl Watcher {
             server_restarts: Vec::new(),
             cluster: ClusterHistory::default(),
             claimed: Vec::new(),
+            started_with: Vec::new(),
             struck: Vec::new(),
             lives: BTreeMap::new(),
             seen_lives: BTreeMap::new(),
@@ -146,6 +149,7 @@ impl Watcher {
         if let Event::Coordinator(event) = &observed.event {
             self.note_applied(&observed, event, view, node);
             self.note_sessions(&observed, event, view.monotonic_ns(node));
+            self.look_at_names(&observed, event, ViewedDisk { view, id: node });
         }
         self.note_cluster(&observed);
         match &observed.event {
@@ -284,6 +288,14 @@ impl Watcher {
             |index: u64, zxid: Zxid| index <= applied && live.get(&index).is_none_or(|(known, _)| *known == zxid);
         let state = state_on(&ViewedDisk { view, id }, is_live);
         self.replays.rebuilt.push(Rebuilt { time_ns, node, applied, state });
+    }
+
+    /// What a start leaves in the directory of a coordinator.
+    fn look_at_names(&mut self, observed: &Observed, event: &CoordinatorEvent, disk: ViewedDisk) {
+        let has_started = matches!(event, CoordinatorEvent::Recovered { .. });
+        if has_started && !self.spoilt.contains(&observed.node) {
+            self.started_with.push((observed.time_ns, observed.node, disk.list(Path::new(""))));
+        }
     }
 
     fn note_sessions(&mut self, observed: &Observed, event: &CoordinatorEvent, clock_ns: u64) {

@@ -2,7 +2,8 @@
 //! a process did not come to remove, the next start removes; otherwise a disk fills with what nobody reads.
 //!
 //! A run's end is when the names are looked at, once it is quiet: nobody writes a file then. The directories of open
-//! logs, and those of coordinators that run, on disks that no fault has struck.
+//! logs, and those of coordinators that run, on disks that no fault has struck. Those of coordinators are looked at
+//! whenever one has started, too: the next snapshot would take the name that a killed process left behind.
 
 use std::path::Path;
 
@@ -42,15 +43,14 @@ pub fn of_logs<D: DiskView>(
     findings
 }
 
-/// Looks at the names in the directory of each of `coordinators`.
+/// Looks at the names in directories of coordinators, each with when it held them.
 #[must_use]
-pub fn of_coordinators<D: DiskView>(coordinators: &[Node], disk_of: impl Fn(Node) -> D, time_ns: u64) -> Findings {
+pub fn of_coordinators(held: &[(u64, Node, Vec<String>)]) -> Findings {
     let mut findings = Findings::new(Property::ReplayEqualsLive);
-    for node in coordinators {
-        let names = disk_of(*node).list(Path::new(""));
-        let litter = in_a_coordinator(&names);
+    for (time_ns, node, names) in held {
+        let litter = in_a_coordinator(names);
         findings
-            .check(litter.is_empty(), time_ns, [], || format!("{node} keeps what it has no more use for: {litter:?}"));
+            .check(litter.is_empty(), *time_ns, [], || format!("{node} keeps what it has no more use for: {litter:?}"));
     }
     findings
 }
@@ -112,5 +112,13 @@ mod tests {
             let with = [&kept[..], &[litter]].concat();
             assert_eq!(in_a_coordinator(&named(&with)), [litter]);
         }
+    }
+
+    #[test]
+    fn a_coordinator_that_started_over_what_a_killed_one_left_is_rejected() {
+        let at_start = |names: &[&str]| vec![(1, Node(0), named(&["format", "wal-1"])), (9, Node(0), named(names))];
+        assert_eq!(of_coordinators(&at_start(&["format", "wal-2"])).violated, 0);
+        let left = of_coordinators(&at_start(&["format", "snapshot.tmp", "wal-2"]));
+        assert_eq!((left.evaluations, left.violated, left.violations[0].time_ns), (2, 1, 9));
     }
 }

@@ -9,7 +9,7 @@ use super::{Driver, Findings, Watcher};
 use crate::checkers::znodes;
 use crate::cluster::{BROKER_PORT, Part, host};
 use crate::coordinator_disk::znodes_on;
-use crate::disk_log::{LOG_DIRECTORY, ViewedDisk};
+use crate::disk_log::{DiskView, LOG_DIRECTORY, ViewedDisk};
 use crate::history::cluster::ClusterHistory;
 use crate::history::meddling;
 use crate::invariants::derived_files::verify_derived_files;
@@ -85,17 +85,19 @@ impl Driver<'_> {
     }
 
     /// Looks for files that nobody has a use for.
-    pub(super) fn litter(&self, watcher: &Watcher) -> Vec<Findings> {
+    pub(super) fn litter(&self, watcher: &mut Watcher) -> Vec<Findings> {
+        let mut held = std::mem::take(&mut watcher.started_with);
         if !self.has_final_reads {
-            return Vec::new();
+            return vec![litter::of_coordinators(&held)];
         }
         let disk_of = |node| ViewedDisk { view: self.cluster.view(), id: self.cluster.id(node) };
         let now_ns = self.cluster.simulation.now_ns();
         let is_whole = |node: &Node| self.cluster.is_running(*node) && !watcher.is_spoilt(*node);
-        let coordinators: Vec<Node> = watcher.applied.keys().copied().filter(is_whole).collect();
+        let coordinators = watcher.applied.keys().copied().filter(is_whole);
+        held.extend(coordinators.map(|node| (now_ns, node, disk_of(node).list(Path::new("")))));
         vec![
             litter::of_logs(watcher.invariants.model(), disk_of, Path::new(LOG_DIRECTORY), now_ns),
-            litter::of_coordinators(&coordinators, disk_of, now_ns),
+            litter::of_coordinators(&held),
         ]
     }
 

@@ -57,7 +57,7 @@ impl Driver<'_> {
         findings.push(self.segments(watcher.invariants.model()));
         let killed: Vec<Node> = watcher.cluster.ended.iter().map(|(_, node)| *node).collect();
         findings.extend(self.derived(watcher.invariants.model(), &killed));
-        findings.extend(self.litter(&watcher));
+        findings.extend(self.litter(&mut watcher));
         findings.push(self.one_writer());
         findings.push(self.noted(watcher.invariants.model()));
         findings.push(self.stays_up());
