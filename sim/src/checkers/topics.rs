@@ -4,7 +4,8 @@
 //!
 //! - *right_refusal*: a creation or deletion is refused with a code that is legal at some state between
 //!   invocation and completion, and what has to be refused is. In a stretch that faults disturb a controller
-//!   that was deposed without knowing so may answer from what was true before it;
+//!   that was deposed without knowing so may answer from what was true before it. Where nothing is disturbed,
+//!   whoever leads a topic knows none by the id of the one before it (KIP-516);
 //! - *lands_where_sent*: a value is read only from the partition and the incarnation that it was sent to;
 //! - *duplicate*, *inconsistent-offsets*: each value is at one offset, the one acknowledged, and no two at one;
 //! - *aborted-read*: no value is read that was refused;
@@ -309,6 +310,10 @@ impl<'h> Judge<'h> {
             (Call::Delete { .. }, Outcome::Ok(Reply::Refused(error))) => {
                 (may.refuse_deletion(*error), error.name().to_owned())
             }
+            (Call::FetchFormer { .. }, Outcome::Ok(Reply::Done)) => (may.is_disturbed, "done".to_owned()),
+            (Call::FetchFormer { .. }, Outcome::Ok(Reply::Refused(error))) => {
+                (may.is_disturbed || *error == ErrorCode::UnknownTopicId, error.name().to_owned())
+            }
             _ => return,
         };
         let history = self.history;
@@ -484,6 +489,7 @@ pub(super) fn describe(history: &TopicsHistory, call: &Call) -> String {
         }
         Call::Delete { .. } => format!("the deletion of {name}"),
         Call::Settle { .. } => format!("{name} at every broker"),
+        Call::FetchFormer { .. } => format!("the deleted topic that was called {name}, by its id,"),
         Call::Send { partition, .. } => format!("a send to {name}-{partition}"),
         Call::Read { .. } => format!("all of {name}"),
         Call::Round { .. } => format!("a round on {name}"),

@@ -183,6 +183,20 @@ fn a_controller_that_was_deposed_may_speak_of_what_was_before_it_was_disturbed()
 }
 
 #[test]
+fn a_leader_that_knows_the_topic_before_its_own_by_an_id_is_rejected_where_nothing_is_disturbed() {
+    let again = |outcome| {
+        Script::first().creates(ONE).settles().does(Call::FetchFormer { name: 0 }, Outcome::Ok(outcome)).rounds()
+    };
+    assert_eq!(again(Reply::Refused(ErrorCode::UnknownTopicId)).violates(), []);
+    for wrong in [Reply::Done, Reply::Refused(ErrorCode::NotLeaderOrFollower)] {
+        let mut script = again(wrong);
+        assert_eq!(script.violates(), [Property::RightRefusal]);
+        script.met.disturbances = vec![Disturbance { from_ns: 26 * S, to_ns: 27 * S, nodes: vec![Node(1)] }];
+        assert_eq!(script.violates(), [], "it may have started again, and heard of a controller that was deposed");
+    }
+}
+
+#[test]
 fn after_an_unknown_outcome_a_name_is_judged_no_further() {
     let unknown = Script::first().does(CREATE, Outcome::Unknown).reads(&[(0, 11)], 1).creates(ONE).creates(ONE);
     assert_eq!(unknown.rounds().evaluations(Property::RightRefusal), 2);

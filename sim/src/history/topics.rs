@@ -47,6 +47,11 @@ pub enum Call {
         /// Its name.
         name: NameIndex,
     },
+    /// A leader of the topic, once it served it, was asked for what bore the name before, by the id of that.
+    FetchFormer {
+        /// Its name.
+        name: NameIndex,
+    },
     /// A record was sent, once, with acks=all.
     Send {
         /// The topic.
@@ -77,6 +82,7 @@ impl Call {
             Call::Create { name, .. }
             | Call::Delete { name }
             | Call::Settle { name }
+            | Call::FetchFormer { name }
             | Call::Send { name, .. }
             | Call::Read { name }
             | Call::Round { name } => name,

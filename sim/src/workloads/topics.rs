@@ -22,9 +22,10 @@ use wyrdlog::client::{
 };
 use wyrdlog::message;
 use wyrdlog::runtime::{Clock, Random, timeout, timeout_at};
+use wyrdlog::wire::kafka::messages::fetch_request::{FetchPartition, FetchTopic};
 use wyrdlog::wire::kafka::messages::metadata_request::MetadataRequestTopic;
-use wyrdlog::wire::kafka::messages::{MetadataRequest, StrBytes, topic_id};
-use wyrdlog::wire::kafka::{Request, Response};
+use wyrdlog::wire::kafka::messages::{FetchRequest, MetadataRequest, StrBytes, topic_id, uuid};
+use wyrdlog::wire::kafka::{ErrorCode, Request, Response};
 
 use super::Load;
 use super::payload::Payload;
@@ -94,6 +95,9 @@ struct Incarnation {
 
 /// What became of each topic of a request.
 type ByName<T> = BTreeMap<String, Result<T, AdminError>>;
+
+/// Why nothing is known of a request for a topic that is gone.
+struct NoAnswer;
 
 /// What a client waits to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +200,7 @@ impl Worker {
         // A broker that was away at a deletion comes back with what it had of the topic.
         let is_attentive = !self.is_healed() && self.percent(60);
         let (mut rounds, mut awaits): (Option<OpId>, bool) = (None, false);
+        let mut former = None;
         for number in 0.. {
             self.pause().await?;
             let is_back = awaits && self.sees(Seen::EveryBroker, BACK).await;
@@ -203,6 +208,9 @@ impl Worker {
             let next = self.invoke(Call::Round { name });
             let mut incarnation = self.create(name, self.shape(is_attentive && (number == 0 || is_back))).await?;
             let is_settled = self.settle(&incarnation).await;
+            if let Some(former) = former.replace(incarnation.id).filter(|_| is_settled) {
+                self.fetch_former(&incarnation, former).await;
+            }
             if let Some(round) = rounds.take() {
                 let is_read = self.read(&incarnation).await;
                 if is_settled && is_read {
@@ -375,6 +383,44 @@ impl Worker {
         let asked: Vec<_> = partitions.map(|partition| (partition, OffsetSpec::Latest)).collect();
         while !consumer.list_offsets(&asked).await.values().all(Result::is_ok) {
             self.runtime.sleep(AGAIN).await;
+        }
+    }
+
+    /// Asks a leader of the topic for the one that it took the name of.
+    async fn fetch_former(&self, incarnation: &Incarnation, former: TopicId) {
+        let op = self.invoke(Call::FetchFormer { name: incarnation.name });
+        let answered = timeout(&self.runtime, USE_PATIENCE, self.ask_for_former(incarnation, former)).await;
+        let outcome = match answered {
+            Ok(Ok(None)) => Outcome::Ok(Reply::Done),
+            Ok(Ok(Some(error))) => Outcome::Ok(Reply::Refused(error)),
+            Ok(Err(NoAnswer)) | Err(_) => Outcome::Failed,
+        };
+        self.complete(op, outcome);
+    }
+
+    async fn ask_for_former(&self, incarnation: &Incarnation, former: TopicId) -> Result<Option<ErrorCode>, NoAnswer> {
+        let view = self.cluster.view();
+        let present = view.topics.get(&incarnation.topic).filter(|topic| topic.id == incarnation.id);
+        let leader = present.and_then(|topic| topic.partitions.get(&0)?.leader).ok_or(NoAnswer)?;
+        let partition = message!(FetchPartition {
+            partition: 0,
+            current_leader_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: 1
+        });
+        let topic = message!(FetchTopic { topic_id: uuid(former), partitions: vec![partition] });
+        let request = Request::Fetch(message!(FetchRequest {
+            replica_id: -1,
+            max_bytes: 1,
+            session_epoch: -1,
+            topics: vec![topic]
+        }));
+        match self.cluster.ask(leader, &request).await {
+            Ok(Response::Fetch(told)) => {
+                let one = told.topics.first().and_then(|topic| topic.partitions.first()).ok_or(NoAnswer)?;
+                Ok(one.error.filter(|error| *error != ErrorCode::None))
+            }
+            _ => Err(NoAnswer),
         }
     }
 
