@@ -15,6 +15,9 @@ use wyrdlog::broker;
 use wyrdlog::coordinator::{self, Config, Member};
 use wyrdlog::runtime::watch;
 
+use crate::broker_disk::{checkpointed, has_marker, logs_among, unsynced_among};
+use crate::checkers::clean_stops::CleanStop;
+use crate::checkers::noted_names::Look;
 use crate::checkers::restarts::Held;
 use crate::coordinator_disk::held_on;
 use crate::disk_log::ViewedDisk;
@@ -63,6 +66,8 @@ struct Machine {
     stop: Option<watch::Sender<bool>>,
     /// How often its process ended by itself.
     exits: u32,
+    /// When its process was started.
+    started_ns: u64,
     /// When an operator starts it again.
     starts_ns: Option<u64>,
     /// Faults that keep it from being started.
@@ -121,6 +126,10 @@ pub struct Cluster {
     pub left: Vec<Left>,
     /// What the disk of a coordinator held when it was started.
     pub found: Vec<(u64, Node, Held)>,
+    /// What brokers' processes that ended without an error left.
+    pub clean_stops: Vec<CleanStop>,
+    /// What brokers had noted of their logs, and which they had.
+    pub looks: Vec<Look>,
     machines: Vec<Machine>,
     client_mains: BTreeMap<Client, ClientMain>,
     coordinator: coordinator::Config,
@@ -143,6 +152,7 @@ impl Cluster {
             directory: Directory::New,
             stop: None,
             exits: 0,
+            started_ns: 0,
             starts_ns: None,
             held_down: 0,
             disk_faults: 0,
@@ -157,6 +167,8 @@ impl Cluster {
             stopped: Vec::new(),
             left: Vec::new(),
             found: Vec::new(),
+            clean_stops: Vec::new(),
+            looks: Vec::new(),
             machines,
             client_mains: BTreeMap::new(),
             coordinator: coordinator_config(plan, plants),
@@ -329,6 +341,7 @@ impl Cluster {
             return;
         }
         machine.had_disk_trouble = machine.disk_faults > 0;
+        machine.started_ns = self.simulation.now_ns();
         let (stop, stopped) = watch::channel(false);
         let (directory, ended) = (machine.directory, self.ended.clone());
         let note = move |result| drop(ended.lock().unwrap_or_else(PoisonError::into_inner).insert(node.0, result));
@@ -344,6 +357,7 @@ impl Cluster {
             Part::Broker(id) => {
                 let listen_address = Address::new(host(machine.part), BROKER_PORT);
                 let config = broker::Config { id, listen_address, ..self.broker.clone() };
+                self.looks.push(look_at(&self.simulation, (node, machine.id), true));
                 self.simulation.start(machine.id, |runtime| async move {
                     note(product::broker(runtime, config, stopped).await);
                 });
@@ -463,6 +477,12 @@ impl Cluster {
             if let Some(left) = self.left.iter_mut().rfind(|left| left.node == node) {
                 left.ended_ns.get_or_insert(time_ns);
             }
+            if result.is_some() && matches!(machine.part, Part::Broker(_)) {
+                let disk = ViewedDisk { view: self.simulation.view(), id };
+                let (started_ns, ended_ns) = (machine.started_ns, time_ns);
+                let (has_marker, unsynced) = (has_marker(&disk), unsynced_among(&disk, disk.view.files(id)));
+                self.clean_stops.push(CleanStop { started_ns, ended_ns, node, has_marker, unsynced });
+            }
             return Vec::new();
         };
         let mut notes = vec![FaultNote::ProcessCrashed(node)];
@@ -484,6 +504,15 @@ impl Cluster {
             notes.push(FaultNote::DiskLost(node));
         }
         notes
+    }
+
+    /// Looks at what every broker that runs has noted of its logs.
+    pub fn look_at_brokers(&mut self) {
+        for node in self.nodes() {
+            if matches!(self.part(node), Part::Broker(_)) && self.is_running(node) {
+                self.looks.push(look_at(&self.simulation, (node, self.id(node)), false));
+            }
+        }
     }
 
     /// When the next process is started again.
@@ -509,6 +538,12 @@ impl Cluster {
             self.start(node);
         }
     }
+}
+
+fn look_at(simulation: &Simulation, (node, id): (Node, NodeId), is_start: bool) -> Look {
+    let disk = ViewedDisk { view: simulation.view(), id };
+    let (logs, named) = (logs_among(&disk.view.files(id)), checkpointed(&disk));
+    Look { time_ns: simulation.now_ns(), node, is_start, logs, named }
 }
 
 /// The machines of a cluster with so many clients, in the order of their indices.

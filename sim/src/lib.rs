@@ -3,6 +3,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod breaks;
+pub mod broker_disk;
 pub mod checkers;
 pub mod cli;
 pub mod cluster;

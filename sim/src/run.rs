@@ -284,6 +284,7 @@ impl<'p> Driver<'p> {
         let notes = self.injector.heal_all(&mut self.cluster);
         self.note_all(notes);
         self.until(self.bound_ns(), false);
+        self.cluster.look_at_brokers();
         let load_ends_ns = healed_ns + nanoseconds(phases.healing_ms);
         if self.bound_ns() + AGAIN_WITHIN_NS <= load_ends_ns {
             self.at_bound = self.spans();

@@ -79,6 +79,8 @@ pub struct Watcher {
     pub claimed: Vec<(u64, Node, [u64; 3])>,
     /// The names that were in the directory of each coordinator then.
     pub started_with: Vec<(u64, Node, Vec<String>)>,
+    /// When logs were opened last.
+    pub opened: BTreeMap<(Node, TopicPartition), u64>,
     /// The faults that took effect on disks and processes.
     pub struck: Vec<(u64, FaultNote)>,
     lives: BTreeMap<Node, Incarnation>,
@@ -124,6 +126,7 @@ impl Watcher {
             cluster: ClusterHistory::default(),
             claimed: Vec::new(),
             started_with: Vec::new(),
+            opened: BTreeMap::new(),
             struck: Vec::new(),
             lives: BTreeMap::new(),
             seen_lives: BTreeMap::new(),
@@ -142,6 +145,9 @@ impl Watcher {
         let Observation { time_ns, node, incarnation, event } = observation;
         let observed = Observed { time_ns, node: Node(node.index() as u16), incarnation, event };
         self.events += 1;
+        if let Event::Log(name, LogEvent::Opened { .. }) = &observed.event {
+            self.opened.insert((observed.node, name.clone()), time_ns);
+        }
         if !self.is_judged(&observed.event) {
             return self.pass_over(observed, view);
         }

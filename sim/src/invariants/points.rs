@@ -9,6 +9,7 @@
 //! Both files are parsed here anew. A run's end is when they are looked at, of logs that are open, on disks that no
 //! fault has struck. Where it is quiet and the class is *synced*, the point is at the log's end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use wyrdlog::base::checksum::crc32c;
@@ -22,7 +23,8 @@ use crate::observed::Node;
 use crate::verdict::{Findings, Property};
 
 const DURABLE_POINT: &str = "durable-point";
-const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// The checkpoint of high watermarks, as Kafka names it.
+pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 
 /// A slot of a log's durable point, as `src/log/durable_point.rs` lays it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +74,7 @@ pub fn check<D: DiskView>(
             let name = &partition.name;
             findings.check(wrong.is_none(), time_ns, [], || format!("{node}, {name}: {}", wrong.unwrap_or_default()));
             let Some(text) = disk.read(&log_directory.join(HIGH_WATERMARKS)) else { continue };
-            let says = high_watermark(&text, name);
+            let says = high_watermarks(&text).map(|noted| noted.get(name).copied());
             let highest = partition.ever_exposed;
             let is_fine = says.is_some_and(|says| says.map_or(!is_quiet, |says| says <= highest));
             findings.check(is_fine, time_ns, [], || {
@@ -123,8 +125,8 @@ impl<D: DiskView> Noted<'_, D> {
     }
 }
 
-/// What a checkpoint says of `partition`: none where it cannot be read, and within it none where it says nothing.
-fn high_watermark(text: &[u8], partition: &TopicPartition) -> Option<Option<i64>> {
+/// What a checkpoint says; none where it cannot be read.
+pub fn high_watermarks(text: &[u8]) -> Option<BTreeMap<TopicPartition, i64>> {
     let mut lines = std::str::from_utf8(text).ok()?.lines();
     let (version, count) = (lines.next()?, lines.next()?.parse::<usize>().ok()?);
     let entry = |line: &str| {
@@ -133,14 +135,12 @@ fn high_watermark(text: &[u8], partition: &TopicPartition) -> Option<Option<i64>
         let offset = fields.next()?.parse::<i64>().ok()?;
         fields.next().is_none().then_some((name, offset))
     };
-    let entries: Vec<(TopicPartition, i64)> = lines.map(entry).collect::<Option<_>>()?;
-    let says = entries.iter().find(|(name, _)| name == partition).map(|(_, offset)| *offset);
-    (version == "0" && entries.len() == count).then_some(says)
+    let noted: BTreeMap<TopicPartition, i64> = lines.map(entry).collect::<Option<_>>()?;
+    (version == "0" && noted.len() == count).then_some(noted)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
     use super::super::examples::{Cluster, N3};

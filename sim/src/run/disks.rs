@@ -6,6 +6,7 @@ use wyrdlog::base::address::Address;
 use wyrdlog::base::ids::{BrokerId, TopicPartition};
 
 use super::{Driver, Findings, Watcher};
+use crate::checkers::noted_names::{self, NotedNames};
 use crate::checkers::znodes;
 use crate::cluster::{BROKER_PORT, Part, host};
 use crate::coordinator_disk::znodes_on;
@@ -74,6 +75,16 @@ impl Driver<'_> {
             Path::new(LOG_DIRECTORY),
             (self.cluster.simulation.now_ns(), self.has_final_reads),
         )
+    }
+
+    /// Holds the names that brokers note to the logs that they have.
+    pub(super) fn noted_names(&self, watcher: &Watcher) -> Findings {
+        noted_names::check(&NotedNames {
+            looks: self.cluster.looks.clone(),
+            opened: watcher.opened.clone(),
+            struck: watcher.struck.clone(),
+            kept: self.topology.topics.keys().cloned().collect(),
+        })
     }
 
     /// Asks every disk whether it was changed by a process that had not locked it.

@@ -8,7 +8,7 @@ use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::restarts::Restarts;
 use crate::checkers::{
-    bounded_effort, check_met, meddling, protocol, quorum_heard, replay_equals_live, restarts, right_refusal,
+    bounded_effort, check_met, clean_stops, meddling, protocol, quorum_heard, replay_equals_live, restarts, right_refusal,
     session_length, session_wire, subtrees, topics,
 };
 use crate::cluster::Part;
@@ -39,7 +39,7 @@ const ROUND_TRIPS: u64 = 20;
 
 impl Driver<'_> {
     /// Ends the run and judges it.
-    pub(super) fn judge(self) -> Run {
+    pub(super) fn judge(mut self) -> Run {
         let registers = self.clients.registers.as_ref().map(|registers| registers.take_history()).unwrap_or_default();
         let topics = self.clients.topics.as_ref().map(|topics| topics.take_history());
         let subtrees = self.clients.subtrees.as_ref().map(|subtrees| subtrees.take_history());
@@ -47,6 +47,7 @@ impl Driver<'_> {
         self.expect(&mut log);
         let after_healing = self.after_healing(&registers);
         let cut_short = self.is_cut_short();
+        self.cluster.look_at_brokers();
         let mut watcher = self.watcher.borrow_mut();
         if !cut_short {
             watcher.invariants.finish(self.cluster.simulation.now_ns());
@@ -61,6 +62,8 @@ impl Driver<'_> {
         findings.push(self.one_writer());
         findings.push(self.noted(watcher.invariants.model()));
         findings.push(self.stays_up());
+        findings.push(clean_stops::check(&self.cluster.clean_stops, &watcher.cluster, &watcher.struck));
+        findings.push(self.noted_names(&watcher));
         findings
             .push(restarts::check(&Restarts { found: self.cluster.found.clone(), claimed: watcher.claimed.clone() }));
         findings.extend(super::check_kafka(&log));
