@@ -174,7 +174,8 @@ fn segments_among(entries: &[Entry]) -> Vec<i64> {
 }
 
 /// The newest record may be a hint that no sync has covered. It is written again, for the slot that
-/// is older than it is the one that will be written next.
+/// is older than it is the one that will be written next. It is durable at once: a start that finds
+/// damage below it ends before the log's first sync, and the next one has to find that damage, too.
 async fn open_point<D: Disk>(
     disk: &D,
     directory: &Path,

@@ -32,6 +32,25 @@ fn a_point_that_a_start_went_by_survives_a_power_cut_after_it() {
     }
 }
 
+/// With the point of an earlier sync the damage would lie behind it, and be cut as a torn tail.
+#[test]
+fn damage_that_a_start_found_is_found_again_after_a_power_cut() {
+    for seed in 0..20 {
+        let disk = TestDisk::default();
+        let lazy = LogConfig { durable_point_bytes: u64::MAX, ..config() };
+        let mut log = try_open(&disk, lazy).unwrap().0;
+        for _ in 0..2 {
+            fill(&mut log, 1, 2);
+            sync(&mut log);
+        }
+        let size = disk.contents(LOG).len() / 4;
+        disk.rot(LOG, |bytes| bytes[3 * size - 3] ^= 1);
+        assert!(try_open(&disk, config()).is_err_and(|error| error.damaged_from() == Some(4)));
+        let after = try_open(&disk.power_cut(&mut Draws(seed)), config());
+        assert!(after.is_err_and(|error| error.damaged_from() == Some(4)), "cut {seed}");
+    }
+}
+
 #[test]
 fn a_start_reads_of_each_segment_what_follows_its_last_index_entry() {
     let disk = TestDisk::default();
