@@ -155,11 +155,11 @@ impl<W: Copy + Ord> Watches<W> {
     fn take(&mut self, kind: WatchKind, path: &Arc<str>) -> BTreeSet<W> {
         let watchers = self.table(kind).remove(path).unwrap_or_default();
         for watcher in &watchers {
-            if let Some(watches) = self.by_watcher.get_mut(watcher) {
-                watches.remove(&(kind, path.clone()));
-                if watches.is_empty() {
-                    self.by_watcher.remove(watcher);
-                }
+            let left = self.by_watcher.entry(*watcher).or_default();
+            let was_known = left.remove(&(kind, path.clone()));
+            assert!(was_known, "whoever watches a path is to be forgotten with its connection");
+            if left.is_empty() {
+                self.by_watcher.remove(watcher);
             }
         }
         watchers
