@@ -489,7 +489,7 @@ pub(super) fn describe(history: &TopicsHistory, call: &Call) -> String {
         }
         Call::Delete { .. } => format!("the deletion of {name}"),
         Call::Settle { .. } => format!("{name} at every broker"),
-        Call::FetchFormer { .. } => format!("the deleted topic that was called {name}, by its id,"),
+        Call::FetchFormer { .. } => format!("the topic that was called {name} before, by its id"),
         Call::Send { partition, .. } => format!("a send to {name}-{partition}"),
         Call::Read { .. } => format!("all of {name}"),
         Call::Round { .. } => format!("a round on {name}"),
