@@ -8,8 +8,8 @@ use crate::checkers::availability::{AfterHealing, PartitionHealth};
 use crate::checkers::failover::LEAVES_NS;
 use crate::checkers::restarts::Restarts;
 use crate::checkers::{
-    bounded_effort, check_met, clean_stops, meddling, protocol, quorum_heard, replay_equals_live, restarts, right_refusal,
-    session_length, session_wire, subtrees, topics,
+    bounded_effort, check_met, clean_stops, meddling, protocol, quorum_heard, replay_equals_live, restarts,
+    right_refusal, session_length, session_wire, subtrees, topics,
 };
 use crate::cluster::Part;
 use crate::engine::NodeId;
