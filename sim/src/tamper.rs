@@ -308,6 +308,8 @@ tampers! {
     StallFailover => Availability,
     /// A broker that stops in good order is followed only once it has ended.
     StallHandOver => Availability,
+    /// A leader that nothing struck is taken away.
+    DropLeader => Availability,
     /// A lookup by time finds nothing where it found a record.
     DropLookup => OffsetForTime,
     /// A value of a topic that was deleted shows in the next one of its name.
@@ -408,6 +410,7 @@ pub fn tamper(record: &Record, kind: Tamper, seed: u64) -> Option<Record> {
         Tamper::CorruptBrokerRefusal => met::corrupt_refusal(&mut edited, &mut draw),
         Tamper::StallFailover => met::stall_failover(&mut edited, &mut draw),
         Tamper::StallHandOver => met::stall_hand_over(&mut edited, &mut draw),
+        Tamper::DropLeader => met::drop_leader(&mut edited, &mut draw),
         Tamper::DropLookup => met::drop_lookup(&edited.met, &mut edited.kafka, &mut draw),
         Tamper::ReviveRecord => topics::revive_record(edited.topics.as_mut()?, &mut draw),
         Tamper::DropTopicRecord => topics::drop_record(edited.topics.as_mut()?, &mut draw),

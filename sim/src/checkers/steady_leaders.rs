@@ -43,7 +43,8 @@ fn is_kept(before: &PartitionState, now: &PartitionState) -> bool {
 }
 
 /// Whether something struck the machine or the ensemble, not so long before that all of it is over.
-fn is_struck(met: &ClusterHistory, node: Node, at_ns: u64) -> bool {
+#[must_use]
+pub fn is_struck(met: &ClusterHistory, node: Node, at_ns: u64) -> bool {
     let counts = |hit: &Node| *hit == node || met.ensemble.contains(hit);
     let is_recent = |one: &&Disturbance| one.from_ns <= at_ns && one.to_ns.saturating_add(met.settle_ns) >= at_ns;
     met.disturbances.iter().filter(is_recent).any(|one| one.nodes.is_empty() || one.nodes.iter().any(counts))

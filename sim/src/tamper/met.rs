@@ -1,11 +1,13 @@
 //! Edits of what clients met: answers, refusals, elections and lookups.
 
+use wyrdlog::base::ids::TopicPartition;
+use wyrdlog::base::partition_state::PartitionState;
 use wyrdlog::wire::kafka::ErrorCode;
 
 use super::Record;
 use crate::checkers::offset_for_time::may_be_stale;
 use crate::checkers::sightings::Sightings;
-use crate::checkers::{calm, failover};
+use crate::checkers::{calm, failover, steady_leaders};
 use crate::draw::Draw;
 use crate::history::cluster::ClusterHistory;
 use crate::history::effort::EffortHistory;
@@ -48,6 +50,25 @@ pub(super) fn stall_hand_over(record: &mut Record, draw: &mut Draw) -> Option<()
             *at_ns = until_ns + 1;
         }
     }
+    Some(())
+}
+
+/// When the load ends, a leader that nothing has struck of late is gone.
+pub(super) fn drop_leader(record: &mut Record, draw: &mut Draw) -> Option<()> {
+    let Record { met, kafka, .. } = record;
+    let at_ns = met.load_ends_ns;
+    let is_steady = |state: &PartitionState| {
+        let node = state.leader.and_then(|leader| met.brokers.get(&leader));
+        node.is_some_and(|node| !steady_leaders::is_struck(met, *node, at_ns))
+    };
+    let last = |name: &TopicPartition| met.states.get(name)?.last().map(|(_, state)| state.clone());
+    let promised = (0..).zip(&kafka.partitions).filter(|(index, _)| !kafka.is_beyond(*index));
+    let led = promised.filter_map(|(_, name)| Some((name.clone(), last(name).filter(is_steady)?)));
+    let (name, mut state) = draw.pick(&led.collect::<Vec<_>>())?.clone();
+    state.leader = None;
+    state.leader_epoch.0 += 1;
+    state.partition_epoch += 1;
+    met.commit(at_ns, &name, &state);
     Some(())
 }
 
@@ -104,11 +125,12 @@ pub(super) mod examples {
         }
         met.refused.push(refused(S + 2_000, Asked::ListOffsets, ErrorCode::NotLeaderOrFollower));
         met.controllers.push((S, Node(3)));
-        met.left.push(Left { told_ns: 50 * S, ended_ns: Some(50 * S + S / 2), node: Node(2) });
+        met.left.push(Left { told_ns: 28 * S, ended_ns: Some(28 * S + S / 2), node: Node(2) });
         met.ended.push((20 * S, Node(1)));
         met.disturbances.push(Disturbance { from_ns: 20 * S, to_ns: 30 * S, nodes: vec![Node(1)] });
+        met.disturbances.push(Disturbance { from_ns: 28 * S, to_ns: 28 * S, nodes: vec![Node(2)] });
         met.commit(23 * S, &name, &state(1, 2, &[2, 3]));
-        met.commit(50 * S + S / 4, &name, &state(2, 3, &[2, 3]));
+        met.commit(28 * S + S / 4, &name, &state(2, 3, &[2, 3]));
         let call = Call::Send { partition: 0, value: 106, acks: -1, idempotent: Some(1) };
         let op = log.invoke(0, 10 * S, call);
         log.complete(op, 10 * S + 1, Outcome::Ok(Reply::Sent { offset: Some(6) }));

@@ -151,7 +151,7 @@ impl Owner<'_> {
         let request = self.fetch(end, version, AWAITS);
         let (reader, runtime, topic) = (self.reader.clone(), self.worker.runtime, [self.partition.topic.clone()]);
         let (tell, told_by) = tokio::sync::oneshot::channel();
-        let view = self.worker.shared.load.view.clone();
+        let view = self.worker.shared.load.view;
         let waits = runtime.spawn("own-log-reader", async move {
             let asked = async {
                 reader.refresh(Some(&topic)).await?;
