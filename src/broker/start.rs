@@ -60,7 +60,9 @@ impl BrokerError {
         match self {
             BrokerError::Log(error) => error.stop_cause(),
             BrokerError::Failed { cause, .. } => cause.clone(),
-            BrokerError::Locked(_) | BrokerError::Cluster(_) => StopCause::Other,
+            // All that can keep it from joining is what its disk says of it.
+            BrokerError::Cluster(_) => StopCause::Disk,
+            BrokerError::Locked(_) => StopCause::Other,
         }
     }
 }

@@ -412,7 +412,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         self.epochs.assign(header.leader_epoch, offset);
     }
 
-    /// Another segment follows the last one: writes its indexes if the files hold something else.
+    /// Another segment follows the last one: writes its indexes if the files hold something else. What they show may
+    /// not be durable where the segment ends at or above the durable point (`swarm` seed 98247).
     async fn close_last(&mut self) -> Result<(), LogError> {
         let Some(segment) = self.segments.last_mut() else { return Ok(()) };
         let Some(mut index) = segment.index.take() else { return Ok(()) };
@@ -422,6 +423,8 @@ impl<D: Disk + Clone + 'static> Recovery<D> {
         if offsets != Some(index.encode_offsets()) || times != Some(index.encode_times()) {
             segment.index = Some(index);
             segment.close(&self.disk, &self.directory)?;
+        } else if segment.changes.are_pending() {
+            segment.index_changes.note();
         }
         Ok(())
     }

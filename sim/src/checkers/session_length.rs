@@ -14,7 +14,7 @@
 //! behind it in the server's inbox; a clock may run slow by what the simulator grants it; a server that lags may
 //! tell a client of a session that has expired elsewhere (`swarm` seed 89).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wyrdlog::base::ids::SessionId;
 
@@ -69,6 +69,8 @@ struct Judge<'h> {
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that a leader called overdue before their own client was told that it has them.
     early: BTreeMap<SessionId, Node>,
+    /// Sessions that had ended on a server before that.
+    gone: BTreeSet<SessionId>,
 }
 
 impl<'h> Judge<'h> {
@@ -80,6 +82,7 @@ impl<'h> Judge<'h> {
             heard: BTreeMap::new(),
             sessions: BTreeMap::new(),
             early: BTreeMap::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -129,7 +132,13 @@ impl<'h> Judge<'h> {
         });
         let proposed = self.early.get(&session).copied();
         let asked_ns = (u64::MAX, 0);
-        let new = Session { timeout_ns: 0, asked_ns, heard_ns: entry.time_ns, proposed, has_ended: false };
+        let new = Session {
+            timeout_ns: 0,
+            asked_ns,
+            heard_ns: entry.time_ns,
+            proposed,
+            has_ended: self.gone.contains(&session),
+        };
         let known = self.sessions.entry(session).or_insert(new);
         known.timeout_ns = owed_ms * MS_NS;
         known.heard_ns = entry.time_ns;
@@ -162,7 +171,10 @@ impl<'h> Judge<'h> {
 
     fn ended(&mut self, ordinal: u64, entry: &Entry, session: SessionId, expired: bool) {
         self.silent_until(ordinal, entry.time_ns, session);
-        let Some(known) = self.sessions.get_mut(&session) else { return };
+        let Some(known) = self.sessions.get_mut(&session) else {
+            self.gone.insert(session);
+            return;
+        };
         let is_first = !std::mem::replace(&mut known.has_ended, true);
         if is_first && expired {
             let holds = known.proposed.is_some();
@@ -279,6 +291,18 @@ mod tests {
         let findings = check(&passing());
         assert!(findings.passed(), "{:?}", findings.violations);
         assert!(findings.evaluations >= 4, "{}", findings.evaluations);
+    }
+
+    /// `swarm` seed 98465: it expired on all servers but the one that its client was asking, which was slow.
+    #[test]
+    fn a_session_that_ended_before_its_client_was_told_of_it_is_not_asked_for_again() {
+        let mut late = passing();
+        let granted = late.entries.remove(1);
+        late.entries.retain(|entry| !matches!(entry.fact, Fact::Heard { .. }));
+        late.entries.push(Entry { time_ns: 13_000 * MS_NS, ..granted });
+        assert!(check(&late).passed(), "{:?}", check(&late).violations);
+        late.entries.retain(|entry| !matches!(entry.fact, Fact::Ended { .. }));
+        assert_eq!(check(&late).violated, 1, "it never ended");
     }
 
     #[test]

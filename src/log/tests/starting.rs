@@ -32,6 +32,26 @@ fn a_point_that_a_start_went_by_survives_a_power_cut_after_it() {
     }
 }
 
+/// Found by the simulator (`swarm` seed 98247): the process ended between the closing of a segment and the next sync.
+#[test]
+fn the_indexes_of_a_segment_that_was_closed_before_a_crash_are_durable_after_the_next_sync() {
+    let index = "logs/t-0/00000000000000000000.index";
+    for seed in 0..20 {
+        let disk = TestDisk::default();
+        let mut log = open(&disk);
+        while log.segment_base_offsets().count() < 2 {
+            fill(&mut log, 1, 1);
+        }
+        drop(log);
+        let mut log = open(&disk);
+        sync(&mut log);
+        let after = disk.power_cut(&mut Draws(seed));
+        for file in [index.to_owned(), index.replace("index", "timeindex")] {
+            assert_eq!(after.contents(&file), disk.contents(&file), "{file}, cut {seed}");
+        }
+    }
+}
+
 /// With the point of an earlier sync the damage would lie behind it, and be cut as a torn tail.
 #[test]
 fn damage_that_a_start_found_is_found_again_after_a_power_cut() {
